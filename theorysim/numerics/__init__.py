@@ -1,0 +1,1 @@
+"""Mathematics that several theories share; each file is named after what it computes."""
