@@ -1,4 +1,4 @@
-"""Every test runs in float64, with implicit rank promotion forbidden and one compilation cache for all workers."""
+"""Every test runs in float64, with implicit rank promotion forbidden, one compilation cache for all."""
 
 from pathlib import Path
 

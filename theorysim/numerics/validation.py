@@ -14,10 +14,10 @@ import numbers
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 __all__ = ["choice", "floating", "is_traced", "positive_int", "probabilities", "real"]
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 def is_traced(x: Any) -> bool:
     """True if `x` is an abstract value inside `jit`, `vmap` or `grad`, whose number is not known."""
-    return isinstance(x, jax.core.Tracer)
+    return isinstance(x, Tracer)
 
 
 def positive_int(value: Any, name: str, *, minimum: int = 1, maximum: int = 2**31 - 1) -> int:
