@@ -49,9 +49,14 @@ def main():
 
 
 def _hold(lock):
-    """Wait until no other setup runs in this checkout; the system releases the lock of a killed process."""
+    """Wait until no other setup runs in this checkout.
+
+    The pip we start inherits the lock, so that one which outlives its killed parent still holds it; when the
+    last of them ends, however it ends, the system releases it.
+    """
     import fcntl
 
+    os.set_inheritable(lock.fileno(), True)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -121,13 +126,13 @@ def _remove_venv():
 
 
 def _pip(*arguments):
-    _run(VENV_PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments)
+    _run(VENV_PYTHON, "-m", "pip", "install", "-qq", "--disable-pip-version-check", *arguments)
 
 
 def _run(*command):
     # PIP_USER is refused inside a virtual environment, PYTHONPATH would let pip see packages of another one.
     clean = {name: value for name, value in os.environ.items() if name not in ("PIP_USER", "PYTHONPATH")}
-    status = subprocess.call(command, env=clean)
+    status = subprocess.call(command, env=clean, close_fds=False)
     if status:
         _fail(f"`{' '.join(command[:4])}` failed with status {status}; run make again to retry")
 
