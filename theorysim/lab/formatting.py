@@ -1,0 +1,62 @@
+"""Numbers as a reader wants them: as many digits as the standard error leaves meaningful.
+
+Example:
+    >>> measured(12.6342, 0.0487)
+    '12.634 ± 0.049'
+    >>> number(0.000123456)
+    '1.235e-04'
+    >>> duration(75)
+    '1 min 15 s'
+"""
+
+import math
+
+__all__ = ["duration", "measured", "number"]
+
+
+def number(value: float | None, *, digits: int = 4) -> str:
+    """Return `value` with `digits` significant digits, and a dash for a number that does not exist."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if value == 0:
+        return "0"
+    exponent = math.floor(math.log10(abs(value)))
+    if -4 < exponent < 6:
+        decimals = max(digits - 1 - exponent, 0)
+        text = f"{value:.{decimals}f}"
+        return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "−", 1)
+    return f"{value:.{digits - 1}e}"
+
+
+def measured(value: float | None, error: float | None) -> str:
+    """Return `value ± error`, the error with two digits and the value to the same decimal place."""
+    if value is None or math.isnan(value):
+        return "–"
+    if error is None or not math.isfinite(error) or error <= 0 or not math.isfinite(value):
+        return number(value)
+    place = math.floor(math.log10(error)) - 1
+    largest = max(abs(value), error)
+    if place < -7 or largest >= 1e6:
+        scale = math.floor(math.log10(largest))
+        decimals = max(scale - place, 0)
+        return f"({value / 10**scale:.{decimals}f} ± {error / 10**scale:.{decimals}f})e{scale:+03d}"
+    decimals = max(-place, 0)
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}".replace("-", "−", 1)
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time span in the one or two units that matter."""
+    if seconds is None:
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"

@@ -1,0 +1,187 @@
+"""Where a result comes from: the code, settings and versions that decide whether it may be used again.
+
+The *fingerprint* of an experiment is a hash of its name, its config, the versions of the libraries that
+compute, and the text of the code it can reach: the sim's file without its claims, figures and presets, and
+every module of theorysim which that file imports, directly or not. Editing a figure keeps the results; editing a
+kernel does not.
+
+Example:
+    >>> stable_hash("fully_synthetic")
+    3272204357
+"""
+
+import ast
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import math
+import platform
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import theorysim
+
+__all__ = ["Git", "code_hash", "fingerprint", "git_state", "plain", "stable_hash", "versions"]
+
+_JUDGING = {"claim", "figure"}
+_COMPUTING = ("jax", "jaxlib", "numpy", "scipy", "flax", "optax", "xarray")
+
+
+class Git(NamedTuple):
+    """The commit of the sim's checkout."""
+
+    commit: str
+    """Full hash."""
+    dirty: bool
+    """True if tracked files differ from it."""
+
+
+def stable_hash(text: str) -> int:
+    """Return a 32-bit number that depends on `text` alone, the same on every machine and in every process."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+
+
+def plain(value: Any) -> Any:
+    """Return `value` as what JSON can hold; NaN and infinities become None, unknown objects their text."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    to_list = getattr(value, "tolist", None)  # numpy and jax, scalars and arrays
+    return plain(to_list()) if callable(to_list) else str(value)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, theorysim and the libraries that compute."""
+    found = {"python": platform.python_version(), "theorysim": theorysim.__version__}
+    for name in _COMPUTING:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def fingerprint(experiment: str, config: Any, code: str, *, x64: bool) -> str:
+    """Return the hash under which the result of an experiment may be used again."""
+    identity = {
+        "experiment": experiment,
+        "config": plain(config),
+        "code": code,
+        "x64": x64,
+        "versions": {name: version for name, version in versions().items() if name in _COMPUTING},
+    }
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def code_hash(path: Path) -> str:
+    """Return the hash of the code that the experiments of the sim in `path` can reach inside theorysim.
+
+    Docstrings, comments and layout do not count, nor do claims, figures and presets.
+    """
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body if not _only_judges(node)]
+    package = Path(theorysim.__file__).parent
+    seen: dict[Path, str] = {}
+    pending = list(_imports(tree, package, parent=None))
+    while pending:
+        file = pending.pop()
+        if file in seen or _is_lab(file, package):
+            continue
+        module = ast.parse(file.read_text(encoding="utf-8"))
+        seen[file] = _normal(module)
+        pending.extend(_imports(module, package, parent=file.parent))
+    digest = hashlib.sha256(_normal(tree).encode())
+    for file in sorted(seen):
+        digest.update(f"\0{file.relative_to(package)}\0{seen[file]}".encode())
+    return digest.hexdigest()
+
+
+def git_state(folder: Path) -> Git | None:
+    """Return the commit of the checkout that holds `folder`, or None outside of one or without git."""
+    command = ["git", "-C", str(folder)]
+    try:
+        commit = subprocess.run(
+            [*command, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+        )
+        changes = subprocess.run(
+            [*command, "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return Git(commit.stdout.strip(), bool(changes.stdout.strip()))
+
+
+def _only_judges(node: ast.stmt) -> bool:
+    """True for `sim = Sim(...)` and for functions registered as a claim or a figure."""
+    if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+        return isinstance(node.value.func, ast.Name) and node.value.func.id == "Sim"
+    if isinstance(node, ast.FunctionDef):
+        calls = [item.func for item in node.decorator_list if isinstance(item, ast.Call)]
+        return any(isinstance(call, ast.Attribute) and call.attr in _JUDGING for call in calls)
+    return False
+
+
+class _WithoutDocstrings(ast.NodeTransformer):
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        docstring = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if docstring else node
+
+
+def _normal(tree: ast.Module) -> str:
+    return ast.dump(_WithoutDocstrings().visit(tree))
+
+
+def _is_lab(file: Path, package: Path) -> bool:
+    return file.relative_to(package).parts[0] == "lab"
+
+
+def _imports(tree: ast.Module, package: Path, parent: Path | None) -> Iterator[Path]:
+    """Yield the files of theorysim that a module names in its import statements, at any depth."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _files(alias.name.split("."), package, whole=True)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                base = parent
+                for _ in range(node.level - 1):
+                    base = base.parent if base else None
+                prefix = ["theorysim", *base.relative_to(package).parts] if base else []
+            else:
+                prefix = []
+            stem = [*prefix, *(node.module or "").split(".")] if node.module else prefix
+            for alias in node.names:
+                yield from _files([*stem, alias.name], package, whole=False)
+
+
+def _files(parts: list[str], package: Path, *, whole: bool) -> Iterator[Path]:
+    """Yield what importing a dotted name runs; a bare `import theorysim` can reach every module."""
+    if not parts or parts[0] != "theorysim":
+        return
+    if whole and len(parts) == 1:
+        yield from (file for file in package.rglob("*.py") if "_sims" not in file.parts)
+        return
+    place = package
+    for part in parts[1:]:
+        if (place / f"{part}.py").is_file():
+            yield place / f"{part}.py"
+            return
+        if not (place / part).is_dir():
+            return
+        place = place / part
+        if (place / "__init__.py").is_file():
+            yield place / "__init__.py"
