@@ -18,20 +18,26 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.core import Tracer
-from jax.typing import ArrayLike
+from jax.tree import leaves
 
 __all__ = ["choice", "floating", "is_traced", "positive_int", "probabilities", "real"]
 
 T = TypeVar("T")
 
+_INT32_MAX = 2**31 - 1
+# How far a sum of probabilities may miss one; what is narrower than float32 has two to three digits.
+_SUM_TOLERANCE = {"float64": 1e-6, "float32": 1e-4}
+
 
 def is_traced(x: Any) -> bool:
-    """True if `x` is an abstract value inside `jit`, `vmap` or `grad`, whose number is not known."""
-    return isinstance(x, Tracer)
+    """True if `x` is, or holds, an abstract value inside `jit`, `vmap` or `grad`: its number is unknown."""
+    return any(isinstance(leaf, Tracer) for leaf in leaves(x))
 
 
-def positive_int(value: Any, name: str, *, minimum: int = 1, maximum: int = 2**31 - 1) -> int:
+def positive_int(value: Any, name: str, *, minimum: int = 1, maximum: int = _INT32_MAX) -> int:
     """Return `value` as an int, or raise ValueError if it is not a whole number in [minimum, maximum].
+
+    Python and NumPy integers pass, and so do integer arrays without an axis; booleans and floats do not.
 
     Raises:
         ValueError: not an integer, or out of range; the default maximum is what an int32 count can hold.
@@ -39,20 +45,18 @@ def positive_int(value: Any, name: str, *, minimum: int = 1, maximum: int = 2**3
     """
     if is_traced(value):
         raise TypeError(f"{name} sets array sizes and must be a Python int, got a traced value {value}")
-    allowed = f"an integer >= {minimum}" if maximum == 2**31 - 1 else f"an integer in [{minimum}, {maximum}]"
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        whole = (
-            isinstance(value, np.ndarray | Array)
-            and value.ndim == 0
-            and np.issubdtype(value.dtype, np.integer)
-        )
-        if not whole:
-            raise ValueError(f"{name} must be {allowed}, got {value!r}")
+    allowed = f"an integer >= {minimum}" if maximum == _INT32_MAX else f"an integer in [{minimum}, {maximum}]"
+    scalar_array = isinstance(value, np.ndarray | Array) and value.ndim == 0
+    integral = (
+        jnp.issubdtype(value.dtype, jnp.integer) if scalar_array else isinstance(value, numbers.Integral)
+    )
+    if isinstance(value, bool) or not integral:
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
     number = int(value)
-    if number < minimum:
-        raise ValueError(f"{name} must be {allowed}, got {number}")
-    if number > maximum:
+    if number > maximum == _INT32_MAX:
         raise ValueError(f"{name} must be at most {maximum} (counts are int32), got {number}")
+    if not minimum <= number <= maximum:
+        raise ValueError(f"{name} must be {allowed}, got {number}")
     return number
 
 
@@ -60,29 +64,34 @@ def real(
     value: Any,
     name: str,
     *,
-    low: float = -math.inf,
-    high: float = math.inf,
+    low: float | int = -math.inf,
+    high: float | int = math.inf,
     low_open: bool = False,
     high_open: bool = False,
 ) -> Any:
     """Return `value` unchanged, or raise ValueError if any concrete entry lies outside the interval.
 
     NaN is outside every interval. `low_open` and `high_open` exclude the ends; infinite ends exclude nothing
-    but NaN.
+    but NaN. Text, complex numbers and None are no real numbers.
     """
     if is_traced(value):
         return value
     try:
-        array = np.asarray(value, dtype=np.float64)
+        array = np.asarray(value)
+        if array.dtype.kind not in "fiub":
+            # What is left converts, like bfloat16, or is no real number.
+            array = array.astype(np.float64, casting="safe")
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be a real number or an array of them, got {value!r}") from None
+    array = array.astype(np.float64)
     above = array > low if low_open else array >= low
     below = array < high if high_open else array <= high
     good = above & below
     if not np.all(good):
         bracket = f"{'(' if low_open else '['}{low:g}, {high:g}{')' if high_open else ']'}"
         first = array[~good].flat[0] if array.ndim else array[()]
-        raise ValueError(f"{name} must be in {bracket}, got {first:g}")
+        # Enough digits to tell 1.0000001 from the end of the interval.
+        raise ValueError(f"{name} must be in {bracket}, got {first:.10g}")
     return value
 
 
@@ -94,19 +103,25 @@ def choice(value: T, name: str, allowed: Iterable[T]) -> T:
     return value
 
 
-def floating(value: ArrayLike) -> Array:
+def floating(value: Any) -> Array:
     """Return `value` as a JAX array of its own floating dtype; integers and lists get the default float."""
     array = jnp.asarray(value)
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
 
 
-def probabilities(value: ArrayLike, name: str, *, axis: int = -1) -> Array:
+def probabilities(value: Any, name: str, *, axis: int = -1) -> Array:
     """Return `value` as a floating array that is a distribution along `axis`, or raise ValueError.
 
-    The sum may miss one by 1e-6 in float64 and by 1e-4 in narrower dtypes; it is not renormalised.
+    The sum may miss one by 1e-6 in float64, 1e-4 in float32 and 1e-2 in narrower types; it is not
+    renormalised.
     """
     if not is_traced(value):
-        array = np.asarray(value)
+        try:
+            array = np.asarray(value)
+        except ValueError:
+            raise ValueError(
+                f"{name} must be an array of probabilities, got rows of unequal length"
+            ) from None
         if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
             raise ValueError(f"{name} must be an array of probabilities, got dtype {array.dtype}")
         if array.ndim == 0 or array.shape[axis] == 0:
@@ -118,8 +133,9 @@ def probabilities(value: ArrayLike, name: str, *, axis: int = -1) -> Array:
             raise ValueError(f"{name} must be a distribution (entries >= 0, sum 1), got NaN")
         if (array64 < 0).any():
             raise ValueError(f"{name} must have entries in [0, 1], got {array64.min():g}")
-        total = array64.sum(axis=axis)
-        worst = total.flat[np.argmax(np.abs(total - 1))] if array64.ndim > 1 else float(total)
-        if abs(worst - 1) > (1e-6 if array.dtype == np.float64 else 1e-4):
+        total = np.atleast_1d(array64.sum(axis=axis))
+        miss = np.abs(total - 1)
+        if np.any(miss > _SUM_TOLERANCE.get(array.dtype.name, 1e-2)):
+            worst = total.flat[np.argmax(miss)]
             raise ValueError(f"{name} must sum to 1 along axis {axis}, got a sum of {worst:.8g}")
     return floating(value)
