@@ -15,7 +15,7 @@ Example:
     ... def tosses(cfg, key, sweep):
     ...     "Toss every coin."
     >>> sim.experiments["tosses"].title
-    'Toss every coin.'
+    'Toss every coin'
 """
 
 from typing import TYPE_CHECKING, Any

@@ -14,7 +14,6 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import theorysim
 from theorysim.lab.errors import UsageError, did_you_mean, one_line
 from theorysim.lab.sim import Paper, Sim
 
@@ -35,8 +34,13 @@ class Summary(NamedTuple):
 
 
 def sims_folder(package: Path | None = None) -> Path | None:
-    """Return the folder of the package's own sims: in the wheel, else in its checkout, else None."""
-    package = Path(theorysim.__file__).parent if package is None else package
+    """Return the folder of the package's own sims: in the wheel, else in its checkout, else None.
+
+    Example:
+        >>> sims_folder(Path("nowhere")) is None
+        True
+    """
+    package = Path(__file__).parent.parent if package is None else package
     if (package / "_sims").is_dir():
         return package / "_sims"
     # Beside an installed package, `sims` could be anybody's; beside a pyproject.toml it is ours.
@@ -47,7 +51,12 @@ def sims_folder(package: Path | None = None) -> Path | None:
 
 
 def slugs() -> tuple[str, ...]:
-    """Return the names of all sims of the package, sorted."""
+    """Return the names of all sims of the package, sorted.
+
+    Example:
+        >>> list(slugs()) == sorted(slugs())
+        True
+    """
     folder = sims_folder()
     if folder is None:
         return ()
@@ -59,6 +68,11 @@ def find(name: str) -> Path:
 
     Raises:
         UsageError: no sim has this slug, or the file does not exist.
+
+    Example:
+        >>> find("nowhere/coins.py")
+        Traceback (most recent call last):
+        UsageError: FILE must be a readable Python file, got nowhere/coins.py
     """
     if name.endswith(".py") or "/" in name or "\\" in name:
         path = Path(name)
@@ -78,6 +92,11 @@ def load(path: Path) -> Sim:
 
     Raises:
         UsageError: the file cannot be read or run, or defines no `sim`.
+
+    Example:
+        >>> load(Path("coins.py"))
+        Traceback (most recent call last):
+        UsageError: FILE coins.py cannot be read: ...
     """
     try:
         source = path.read_bytes()
@@ -102,7 +121,13 @@ def load(path: Path) -> Sim:
 
 
 def summary(path: Path) -> Summary:
-    """Describe the sim of a file from its text alone; if its description is computed, by loading it."""
+    """Describe the sim of a file from its text alone; if its description is computed, by loading it.
+
+    Example:
+        >>> folder = sims_folder()
+        >>> all(summary(folder / f"{slug}.py").slug == slug for slug in slugs()) if folder else True
+        True
+    """
     try:
         found = _read_call(ast.parse(path.read_text(encoding="utf-8")))
     except (OSError, SyntaxError, ValueError, KeyError, TypeError):

@@ -16,13 +16,23 @@ class UsageError(Exception):
 
 
 def one_line(error: BaseException, *, limit: int = 300) -> str:
-    """Return the kind and message of `error` without line breaks, cut after `limit` characters."""
+    r"""Return the kind and message of `error` without line breaks, cut after `limit` characters.
+
+    Example:
+        >>> one_line(RuntimeError("two\nlines"))
+        'RuntimeError: two lines'
+    """
     message = " ".join(str(error).split())
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return '; did you mean NEAREST?' when a known word is near, else an empty string."""
+    """Return '; did you mean NEAREST?' when a known word is near, else an empty string.
+
+    Example:
+        >>> did_you_mean("model_colapse", ["lood", "model_collapse"])
+        '; did you mean model_collapse?'
+    """
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else ""

@@ -14,8 +14,13 @@ import math
 __all__ = ["duration", "measured", "number"]
 
 
-def number(value: float | None, *, digits: int = 4) -> str:
-    """Return `value` with `digits` significant digits, and a dash for a number that does not exist."""
+def number(value: float | int | None, *, digits: int = 4) -> str:
+    """Return `value` with `digits` significant digits, and a dash for a number that does not exist.
+
+    Example:
+        >>> number(1234.5678), number(float("nan"))
+        ('1235', '–')
+    """
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):
@@ -30,8 +35,13 @@ def number(value: float | None, *, digits: int = 4) -> str:
     return f"{value:.{digits - 1}e}"
 
 
-def measured(value: float | None, error: float | None) -> str:
-    """Return `value ± error`, the error with two digits and the value to the same decimal place."""
+def measured(value: float | int | None, error: float | int | None) -> str:
+    """Return `value ± error`, the error with two digits and the value to the same decimal place.
+
+    Example:
+        >>> measured(0.5, 0.0), measured(1.5e-9, 2e-11)
+        ('0.5', '(1.500 ± 0.020)e-09')
+    """
     if value is None or math.isnan(value):
         return "–"
     if error is None or not math.isfinite(error) or error <= 0 or not math.isfinite(value):
@@ -46,8 +56,13 @@ def measured(value: float | None, error: float | None) -> str:
     return f"{value:.{decimals}f} ± {error:.{decimals}f}".replace("-", "−", 1)
 
 
-def duration(seconds: float | None) -> str:
-    """Return a time span in the one or two units that matter."""
+def duration(seconds: float | int | None) -> str:
+    """Return a time span in the one or two units that matter.
+
+    Example:
+        >>> duration(0.25), duration(7300)
+        ('0.2 s', '2 h 1 min')
+    """
     if seconds is None:
         return "–"
     if seconds < 10:

@@ -33,13 +33,13 @@ __all__ = [
     "read_json",
     "replacing",
     "save_dataset",
-    "stored_attributes",
+    "stored_record",
     "write_json",
     "write_text",
 ]
 
 # Attribute of a stored data set that holds what the lab knows about it.
-RECORD = "theorysim_record"
+_RECORD = "theorysim_record"
 _COMPRESS_FROM = 64 * 1024
 
 
@@ -70,7 +70,14 @@ class Layout(NamedTuple):
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary file that replaces `path` when the block ends well, and vanishes otherwise."""
+    """Yield a temporary file that replaces `path` when the block ends well, and vanishes otherwise.
+
+    Example:
+        >>> with replacing(Path("note.txt")) as temporary:
+        ...     written = temporary.write_text("whole")
+        >>> Path("note.txt").read_text()
+        'whole'
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     os.close(handle)
@@ -86,13 +93,23 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file at once."""
+    """Write a text file at once.
+
+    Example:
+        >>> write_text(Path("new/folder/note.txt"), "whole")
+    """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON at once; NaN becomes null."""
+    """Write `value` as JSON at once; NaN becomes null.
+
+    Example:
+        >>> write_json(Path("claims.json"), [{"measured": float("nan")}])
+        >>> read_json(Path("claims.json"))
+        [{'measured': None}]
+    """
     write_text(path, json.dumps(plain(value), indent=1, ensure_ascii=False) + "\n")
 
 
@@ -101,6 +118,11 @@ def read_json(path: Path) -> Any:
 
     Raises:
         UsageError: the file cannot be read or is no JSON.
+
+    Example:
+        >>> read_json(Path("nowhere.json"))
+        Traceback (most recent call last):
+        UsageError: nowhere.json must be a readable JSON file of a run: ...
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -109,9 +131,16 @@ def read_json(path: Path) -> Any:
 
 
 def save_dataset(path: Path, dataset: "xr.Dataset", record: dict[str, Any]) -> None:
-    """Write a data set at once as netCDF, big arrays compressed, with checksums and the lab's own record."""
+    """Write a data set at once as netCDF, big arrays compressed, with checksums and the lab's own record.
+
+    Example:
+        >>> import xarray as xr
+        >>> save_dataset(Path("tosses.nc"), xr.Dataset({"heads": ("coin", [3, 5])}), {"seconds": 0.5})
+        >>> load_dataset(Path("tosses.nc")).heads.values.tolist(), stored_record(Path("tosses.nc"))
+        ([3, 5], {'seconds': 0.5})
+    """
     stored = dataset.copy()
-    stored.attrs = _safe_attributes(dataset.attrs) | {RECORD: json.dumps(plain(record))}
+    stored.attrs = _safe_attributes(dataset.attrs) | {_RECORD: json.dumps(plain(record))}
     encoding = {}
     for name in stored.variables:
         variable = stored.variables[name]
@@ -125,21 +154,35 @@ def save_dataset(path: Path, dataset: "xr.Dataset", record: dict[str, Any]) -> N
 
 
 def load_dataset(path: Path) -> "xr.Dataset":
-    """Read a data set into memory; raises OSError or ValueError if the file is damaged."""
+    """Read a data set into memory, without the lab's record.
+
+    Raises:
+        OSError, ValueError: the file is damaged.
+
+    Example:
+        >>> load_dataset(Path("nowhere.nc"))
+        Traceback (most recent call last):
+        FileNotFoundError: ...
+    """
     import xarray as xr
 
     dataset = xr.load_dataset(path, engine="h5netcdf")
-    dataset.attrs.pop(RECORD, None)
+    dataset.attrs.pop(_RECORD, None)
     return dataset
 
 
-def stored_attributes(path: Path) -> dict[str, Any] | None:
-    """Return the lab's record of a stored data set, or None if there is none or the file is damaged."""
+def stored_record(path: Path) -> dict[str, Any] | None:
+    """Return the lab's record of a stored data set, or None if there is none or the file is damaged.
+
+    Example:
+        >>> stored_record(Path("nowhere.nc")) is None
+        True
+    """
     import xarray as xr
 
     try:
         with xr.open_dataset(path, engine="h5netcdf") as dataset:
-            return json.loads(dataset.attrs[RECORD])
+            return json.loads(dataset.attrs[_RECORD])
     except (OSError, ValueError, KeyError):
         return None
 
@@ -149,6 +192,11 @@ def check_writable(out: Path) -> None:
 
     Raises:
         UsageError: it is a file, it or its parents cannot be made, or it has no write permission.
+
+    Example:
+        >>> check_writable(Path(__file__))
+        Traceback (most recent call last):
+        UsageError: --out must be a folder, got the file ...
     """
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out must be a folder, got the file {out}")

@@ -2,8 +2,8 @@
 
 The *fingerprint* of an experiment is a hash of its name, its config, the versions of the libraries that
 compute, and the text of the code it can reach: the sim's file without its claims, figures and presets, and
-every module of theorysim which that file imports, directly or not. Editing a figure keeps the results; editing a
-kernel does not.
+every module of theorysim which that file imports, directly or not. Editing a figure keeps the results;
+editing a kernel does not.
 
 Example:
     >>> stable_hash("fully_synthetic")
@@ -22,10 +22,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import theorysim
+from theorysim import __version__
 
 __all__ = ["Git", "code_hash", "fingerprint", "git_state", "plain", "stable_hash", "versions"]
 
+_PACKAGE = Path(__file__).parent.parent
 _JUDGING = {"claim", "figure"}
 _COMPUTING = ("jax", "jaxlib", "numpy", "scipy", "flax", "optax", "xarray")
 
@@ -40,12 +41,22 @@ class Git(NamedTuple):
 
 
 def stable_hash(text: str) -> int:
-    """Return a 32-bit number that depends on `text` alone, the same on every machine and in every process."""
+    """Return a 32-bit number that depends on `text` alone, the same on every machine and in every process.
+
+    Example:
+        >>> stable_hash("tosses") == stable_hash("tosses") < 2**32
+        True
+    """
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
 def plain(value: Any) -> Any:
-    """Return `value` as what JSON can hold; NaN and infinities become None, unknown objects their text."""
+    """Return `value` as what JSON can hold; NaN and infinities become None, unknown objects their text.
+
+    Example:
+        >>> plain({"sizes": (1, 2), "error": float("nan")})
+        {'sizes': [1, 2], 'error': None}
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, dict):
@@ -61,8 +72,13 @@ def plain(value: Any) -> Any:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, theorysim and the libraries that compute."""
-    found = {"python": platform.python_version(), "theorysim": theorysim.__version__}
+    """Return the versions of Python, theorysim and the libraries that compute.
+
+    Example:
+        >>> sorted(versions())[:3]
+        ['flax', 'jax', 'jaxlib']
+    """
+    found = {"python": platform.python_version(), "theorysim": __version__}
     for name in _COMPUTING:
         try:
             found[name] = importlib.metadata.version(name)
@@ -72,7 +88,13 @@ def versions() -> dict[str, str]:
 
 
 def fingerprint(experiment: str, config: Any, code: str, *, x64: bool) -> str:
-    """Return the hash under which the result of an experiment may be used again."""
+    """Return the hash under which the result of an experiment may be used again.
+
+    Example:
+        >>> one, two = (fingerprint("tosses", {"seed": seed}, "code", x64=True) for seed in (1, 2))
+        >>> one == two
+        False
+    """
     identity = {
         "experiment": experiment,
         "config": plain(config),
@@ -87,10 +109,14 @@ def code_hash(path: Path) -> str:
     """Return the hash of the code that the experiments of the sim in `path` can reach inside theorysim.
 
     Docstrings, comments and layout do not count, nor do claims, figures and presets.
+
+    Example:
+        >>> len(code_hash(Path(__file__)))
+        64
     """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     tree.body = [node for node in tree.body if not _only_judges(node)]
-    package = Path(theorysim.__file__).parent
+    package = _PACKAGE
     seen: dict[Path, str] = {}
     pending = list(_imports(tree, package, parent=None))
     while pending:
@@ -107,7 +133,12 @@ def code_hash(path: Path) -> str:
 
 
 def git_state(folder: Path) -> Git | None:
-    """Return the commit of the checkout that holds `folder`, or None outside of one or without git."""
+    """Return the commit of the checkout that holds `folder`, or None outside of one or without git.
+
+    Example:
+        >>> git_state(Path("/")) is None
+        True
+    """
     command = ["git", "-C", str(folder)]
     try:
         commit = subprocess.run(

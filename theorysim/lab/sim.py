@@ -25,15 +25,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
-__all__ = ["RESERVED_FIELDS", "Claim", "Experiment", "Figure", "Paper", "Sim", "Status", "first_line"]
+__all__ = ["Claim", "Experiment", "Figure", "Paper", "Sim", "Status", "first_line"]
 
 Status = Literal["confirmed", "refuted", "undecided"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Flags of `theorysim run` itself, which a field of the same name would hide.
-RESERVED_FIELDS = frozenset(
-    {"preset", "only", "out", "fresh", "devices", "dry_run", "strict", "debug", "help"}
-)
+_RESERVED = frozenset({"preset", "only", "out", "fresh", "devices", "dry_run", "strict", "debug", "help"})
 
 
 class Paper(NamedTuple):
@@ -178,7 +176,12 @@ class Sim:
 
 
 def first_line(item: Any) -> str:
-    """Return the first line of an object's docstring, without its full stop; empty if it has none."""
+    """Return the first line of an object's docstring, without its full stop; empty if it has none.
+
+    Example:
+        >>> first_line(Sim)
+        'A paper, its presets, and its registered experiments, claims and figures in order of definition'
+    """
     doc = inspect.getdoc(item) or ""
     return doc.strip().split("\n", 1)[0].rstrip(".") if doc.strip() else ""
 
@@ -209,7 +212,7 @@ def _check_presets(presets: Mapping[str, Any]) -> None:
     fields = {field.name for field in dataclasses.fields(kind)}
     if not isinstance(getattr(presets["quick"], "seed", None), int):
         raise ValueError(f"{kind.__name__} must have a field `seed: int`, got {', '.join(sorted(fields))}")
-    if hidden := sorted(fields & RESERVED_FIELDS):
+    if hidden := sorted(fields & _RESERVED):
         raise ValueError(
             f"{kind.__name__} must not use the name of a flag of `theorysim run`, got {hidden[0]}"
         )
