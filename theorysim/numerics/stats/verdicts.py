@@ -327,7 +327,7 @@ def all_of(verdicts: Iterable[Verdict], detail: str | None = None) -> Verdict:
     return deciding._replace(detail=detail or deciding.detail)
 
 
-def _family_critical_value(standard_error: Floats, level: float, degrees_of_freedom: float) -> float:
+def _family_critical_value(standard_error: Floats, level: float, degrees_of_freedom: float | int) -> float:
     """Critical value over the comparisons that carry noise; exact ones cannot be rejected by chance."""
     noisy = int(np.count_nonzero(standard_error))
     return critical_value(level, max(noisy, 1), degrees_of_freedom)
