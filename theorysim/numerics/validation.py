@@ -30,7 +30,12 @@ _SUM_TOLERANCE = {"float64": 1e-6, "float32": 1e-4}
 
 
 def is_traced(x: Any) -> bool:
-    """True if `x` is, or holds, an abstract value inside `jit`, `vmap` or `grad`: its number is unknown."""
+    """True if `x` is, or holds, an abstract value inside `jit`, `vmap` or `grad`: its number is unknown.
+
+    Example:
+        >>> is_traced([1.0, 2.0])
+        False
+    """
     return any(isinstance(leaf, Tracer) for leaf in leaves(x))
 
 
@@ -42,6 +47,10 @@ def positive_int(value: Any, name: str, *, minimum: int = 1, maximum: int = _INT
     Raises:
         ValueError: not an integer, or out of range; the default maximum is what an int32 count can hold.
         TypeError: the value is traced, although it sets the size of an array.
+
+    Example:
+        >>> positive_int(np.int32(5), "n")
+        5
     """
     if is_traced(value):
         raise TypeError(f"{name} sets array sizes and must be a Python int, got a traced value {value}")
@@ -73,6 +82,13 @@ def real(
 
     NaN is outside every interval. `low_open` and `high_open` exclude the ends; infinite ends exclude nothing
     but NaN. Text, complex numbers and None are no real numbers.
+
+    Example:
+        >>> real(0.5, "ratio", low=0, high=1)
+        0.5
+        >>> real(1.3, "ratio", low=0, high=1, low_open=True, high_open=True)
+        Traceback (most recent call last):
+        ValueError: ratio must be in (0, 1), got 1.3
     """
     if is_traced(value):
         return value
@@ -96,7 +112,13 @@ def real(
 
 
 def choice(value: T, name: str, allowed: Iterable[T]) -> T:
-    """Return `value`, or raise ValueError listing what is allowed."""
+    """Return `value`, or raise ValueError listing what is allowed.
+
+    Example:
+        >>> choice("median", "kind", ("mean", "mode"))
+        Traceback (most recent call last):
+        ValueError: kind must be one of 'mean', 'mode', got 'median'
+    """
     options = tuple(allowed)
     if value not in options:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
@@ -104,7 +126,12 @@ def choice(value: T, name: str, allowed: Iterable[T]) -> T:
 
 
 def floating(value: Any) -> Array:
-    """Return `value` as a JAX array of its own floating dtype; integers and lists get the default float."""
+    """Return `value` as a JAX array of its own floating dtype; integers and lists get the default float.
+
+    Example:
+        >>> floating(np.array([1, 0])).tolist()
+        [1.0, 0.0]
+    """
     array = jnp.asarray(value)
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
 
@@ -114,6 +141,11 @@ def probabilities(value: Any, name: str, *, axis: int = -1) -> Array:
 
     The sum may miss one by 1e-6 in float64, 1e-4 in float32 and 1e-2 in narrower types; it is not
     renormalised.
+
+    Example:
+        >>> probabilities([0.5, 0.6], "p")
+        Traceback (most recent call last):
+        ValueError: p must sum to 1 along axis -1, got a sum of 1.1
     """
     if not is_traced(value):
         try:

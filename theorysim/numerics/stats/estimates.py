@@ -12,13 +12,13 @@ Example:
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Int64
 from scipy import stats as _distributions
 
+from theorysim.numerics.stats._arrays import Floats, Numbers, broadcast, float_array, non_negative
 from theorysim.numerics.validation import positive_int, real
 
 __all__ = [
@@ -33,18 +33,7 @@ __all__ = [
     "z_scores",
 ]
 
-Floats = Float64[np.ndarray, "..."]
 Axis = int | tuple[int, ...]
-
-
-@runtime_checkable
-class _SupportsArray(Protocol):
-    """What NumPy can convert: its own arrays, JAX arrays, xarray variables."""
-
-    def __array__(self, *args: Any, **kwargs: Any) -> Any: ...
-
-
-Numbers = float | int | Sequence[Any] | _SupportsArray
 
 
 class Estimate(NamedTuple):
@@ -61,30 +50,6 @@ class Interval(NamedTuple):
     estimate: Floats
     low: Floats
     high: Floats
-
-
-def float_array(value: Numbers, name: str) -> Floats:
-    """Return `value` as a float64 array; NaN and ±inf pass, what is no number raises ValueError."""
-    try:
-        return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a real number or an array of them, got {value!r}") from None
-
-
-def broadcast(**arrays: Numbers) -> tuple[Floats, ...]:
-    """Return the named arguments as float64 arrays of one shape, or raise ValueError naming their shapes."""
-    converted = {name: float_array(value, name) for name, value in arrays.items()}
-    try:
-        return tuple(np.broadcast_arrays(*converted.values()))
-    except ValueError:
-        shapes = ", ".join(f"{name} {array.shape}" for name, array in converted.items())
-        raise ValueError(f"shapes must broadcast against each other, got {shapes}") from None
-
-
-def non_negative(value: Floats, name: str) -> Floats:
-    """Return `value`, or raise ValueError if an entry is negative; NaN passes."""
-    real(value[~np.isnan(value)], name, low=0.0)
-    return value
 
 
 def mean_and_error(samples: Numbers, axis: Axis = 0) -> Estimate:

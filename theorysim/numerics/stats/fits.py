@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import chi2
 
-from theorysim.numerics.stats.estimates import Floats, Numbers, float_array
+from theorysim.numerics.stats._arrays import Floats, Numbers, float_array
 from theorysim.numerics.validation import real
 
 __all__ = ["Fit", "log_log_slope", "slope"]

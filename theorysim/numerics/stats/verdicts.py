@@ -25,14 +25,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import stats as _distributions
 
-from theorysim.numerics.stats.estimates import (
-    Floats,
-    Numbers,
-    broadcast,
-    critical_value,
-    non_negative,
-    z_scores,
-)
+from theorysim.numerics.stats._arrays import Floats, Numbers, broadcast, non_negative
+from theorysim.numerics.stats.estimates import critical_value, z_scores
 from theorysim.numerics.validation import positive_int, real
 
 __all__ = ["Status", "Verdict", "all_of", "bounded", "fraction_inside", "ordered", "within"]
