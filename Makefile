@@ -38,7 +38,7 @@ report: setup ## Build figures/index.html from the results that exist
 	@$(BIN)/theorysim report
 
 docs: setup ## Build the pages and the API reference into site/
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo "site/index.html"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict && echo "site/index.html"
 
 lock: setup ## Pin the newest allowed dependencies into requirements.lock
 	@test -x .cache/uv/bin/uv || $(BIN)/python -m pip install --quiet --target .cache/uv "uv>=0.9"

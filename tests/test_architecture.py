@@ -159,6 +159,9 @@ def test_public_docstrings_describe_the_arguments_that_exist(path):
             continue
         doc = inspect.getdoc(public) or ""
         assert len(doc.split()) >= 3, f"{name} has no docstring"
+        assert not re.search(r"^(Args|Returns|Raises|Example): *\S", doc, re.M), (
+            f"{name}: a heading stands alone"
+        )
         section = re.search(r"^Args:\n((?:[ ]+.*\n|\n)+)", doc + "\n", re.M)
         if section:
             described = re.findall(r"^ {4}\*{0,2}(\w+)(?: \(.*\))?:", section[1], re.M)
