@@ -126,15 +126,19 @@ def text_file(path: str | os.PathLike[str]) -> Text:
 def next_token_laws(text: Text, context_length: int = 1, min_count: int = 1) -> ContextLaws:
     """Empirical law of the next character in each context of `context_length` previous characters.
 
-    Args: text: from a loader above, or any Text. context_length: characters of context, >= 0; 0 gives the law
-        of single characters, in one empty context. min_count: leave out contexts that are followed by a
-        character fewer than so many times, >= 1. The law of the contexts is normalised over those that stay.
+    Args:
+        text: from a loader above, or any Text.
+        context_length: characters of context, >= 0; 0 gives the law of single characters, in one empty
+            context.
+        min_count: leave out contexts that are followed by a character fewer than so many times, >= 1. The
+            law of the contexts is normalised over those that stay.
 
     Returns:
         ContextLaws, the most frequent context first (equally frequent ones by their symbols).
 
-    Raises: ValueError: an argument out of range, a text too short to hold one context, no context that is
-        frequent enough, or a table of more than 1e8 probabilities.
+    Raises:
+        ValueError: an argument out of range, a text too short to hold one context, no context that is
+            frequent enough, or a table of more than 1e8 probabilities.
 
     Example:
         >>> model = next_token_laws(tiny_shakespeare(), context_length=2, min_count=1000)
