@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,10 @@ def test_every_public_function_has_an_example(name):
         if inspect.isfunction(inspect.unwrap(value)) and ">>>" not in (value.__doc__ or "")
     ]
     assert not without, f"public functions of {name} without an example: {without}"
+
+
+def test_the_example_of_the_readme_runs():
+    blocks = re.findall(r"```python\n(.*?)```", (LIBRARY.parent / "README.md").read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {"__name__": "readme"})

@@ -79,6 +79,11 @@ def test_the_lock_pins_every_requirement_by_hash_and_names_no_index():
         assert pinned[requirement.name.lower()] in requirement.specifier
 
 
+def test_the_citation_and_the_changelog_name_this_version():
+    assert f"\nversion: {version('theorysim')}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"\n## {version('theorysim')}" in (ROOT / "CHANGELOG.md").read_text()
+
+
 def test_make_alone_names_every_target():
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
