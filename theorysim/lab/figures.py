@@ -64,12 +64,13 @@ _RC: Any = {
     "font.size": 11,
     "mathtext.fontset": "dejavusans",
     "legend.fontsize": 9.5,
+    "legend.labelcolor": _INK,
     "legend.frameon": True,
     "legend.framealpha": 0.9,
     "legend.edgecolor": "none",
     "legend.fancybox": False,
     "lines.linewidth": 1.8,
-    "lines.markersize": 5,
+    "lines.markersize": 6,
     "errorbar.capsize": 2,
     "image.cmap": "cividis",
     "svg.fonttype": "path",
@@ -166,7 +167,13 @@ def measured_points(
         >>> _, ax = new_figure()
         >>> measured_points(ax, [0, 1], [0.0, 1.0], 0.1, color=PALETTE[1])
     """
-    look: dict[str, Any] = {"fmt": "o", "zorder": 3, "elinewidth": 1.2, "markeredgecolor": "white"}
+    look: dict[str, Any] = {
+        "fmt": "o",
+        "zorder": 3,
+        "elinewidth": 1.3,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.6,
+    }
     bars = _NORMAL_975 * np.asarray(standard_error, dtype=float)
     ax.errorbar(np.asarray(x), np.asarray(mean), yerr=bars, label=label, color=color, **(look | options))
 

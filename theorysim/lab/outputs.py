@@ -1,6 +1,6 @@
 """Where a run writes, and how: every file appears whole or not at all.
 
-    DIR/results/<slug>/<preset>/<experiment>.nc, claims.json, run.json, cells/
+    DIR/results/<slug>/<preset>/<experiment>.nc, claims.json, run.json, cells/<experiment>/
     DIR/figures/<slug>/<figure>.png, <figure>.svg, claims.json, run.json
     DIR/figures/index.html
 
@@ -62,6 +62,10 @@ class Layout(NamedTuple):
     def gallery(self) -> Path:
         """Folder of the figures and claims that the report shows."""
         return self.out / "figures" / self.slug
+
+    def cells(self, experiment: str) -> Path:
+        """Folder of the finished parts of an experiment's sweeps."""
+        return self.results / "cells" / experiment
 
     def dataset(self, experiment: str) -> Path:
         """File of an experiment's data set."""

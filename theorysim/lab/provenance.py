@@ -16,6 +16,7 @@ import hashlib
 import importlib.metadata
 import json
 import math
+import os
 import platform
 import subprocess
 from collections.abc import Iterator
@@ -24,7 +25,17 @@ from typing import Any, NamedTuple
 
 from theorysim import __version__
 
-__all__ = ["Git", "code_hash", "fingerprint", "git_state", "plain", "stable_hash", "versions"]
+__all__ = [
+    "Git",
+    "code_hash",
+    "device_names",
+    "fingerprint",
+    "git_state",
+    "plain",
+    "stable_hash",
+    "versions",
+    "x64_enabled",
+]
 
 _PACKAGE = Path(__file__).parent.parent
 _JUDGING = {"claim", "figure"}
@@ -87,11 +98,25 @@ def versions() -> dict[str, str]:
     return found
 
 
-def fingerprint(experiment: str, config: Any, code: str, *, x64: bool) -> str:
+def device_names(devices: int | None) -> list[str]:
+    """Return the kinds of the first `devices` JAX devices, all of them for None, for example 'cpu (2 cores)'.
+
+    Example:
+        >>> len(device_names(1))
+        1
+    """
+    import jax
+
+    cores = os.cpu_count() or 1
+    kinds = [device.device_kind for device in jax.local_devices()[:devices]]
+    return [f"cpu ({cores} core{'s' if cores > 1 else ''})" if kind == "cpu" else kind for kind in kinds]
+
+
+def fingerprint(experiment: str, config: Any, code: str) -> str:
     """Return the hash under which the result of an experiment may be used again.
 
     Example:
-        >>> one, two = (fingerprint("tosses", {"seed": seed}, "code", x64=True) for seed in (1, 2))
+        >>> one, two = (fingerprint("tosses", {"seed": seed}, "code") for seed in (1, 2))
         >>> one == two
         False
     """
@@ -99,10 +124,22 @@ def fingerprint(experiment: str, config: Any, code: str, *, x64: bool) -> str:
         "experiment": experiment,
         "config": plain(config),
         "code": code,
-        "x64": x64,
+        "x64": x64_enabled(),
         "versions": {name: version for name, version in versions().items() if name in _COMPUTING},
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def x64_enabled() -> bool:
+    """Return whether JAX computes in float64 by default.
+
+    Example:
+        >>> isinstance(x64_enabled(), bool)
+        True
+    """
+    import jax
+
+    return bool(getattr(jax.config, "jax_enable_x64", False))
 
 
 def code_hash(path: Path) -> str:

@@ -1,0 +1,345 @@
+"""The command `theorysim`: list the sims, run them, show what was found.
+
+Exit status: 0 it ran, 1 something in a run failed (or, with --strict, a claim that was expected to hold is
+refuted), 2 the command cannot be carried out as given, 130 interrupted by Ctrl-C. Only this command changes
+settings: float64 on, and a cache of compiled programs that outlives the process.
+
+Example:
+    >>> main(["run", "no_such_sim"])
+    2
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from theorysim import __version__
+from theorysim.lab import catalog, outputs
+from theorysim.lab.cli_arguments import (
+    ClaimsOptions,
+    NoOptions,
+    ReportOptions,
+    RunOptions,
+    parse_options,
+    parse_run,
+    split_names,
+)
+from theorysim.lab.console import Display, claims_table, make_console
+from theorysim.lab.errors import UsageError, did_you_mean, one_line
+from theorysim.lab.outputs import Layout
+from theorysim.lab.records import Outcome, claims_from_json
+from theorysim.lab.sim import Sim
+
+__all__ = ["main"]
+
+
+class _Asked(NamedTuple):
+    sim: Sim
+    source: Path
+    options: RunOptions
+    config: object
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out a command line and return its exit status.
+
+    Args:
+        argv: the words after `theorysim`; those of the process by default.
+
+    Example:
+        >>> main(["--version"]) == 0
+        0.1.0
+        True
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if words[0] == "--version":
+        print(__version__)
+        return 0
+    name, rest = words[0], words[1:]
+    try:
+        if name not in _COMMANDS:
+            hint = did_you_mean(name, _COMMANDS)
+            raise UsageError(f"COMMAND must be one of {', '.join(_COMMANDS)}, got {name!r}{hint}")
+        return _COMMANDS[name](rest)
+    except UsageError as error:
+        prog = f"theorysim {name}" if name in _COMMANDS else "theorysim"
+        print(f"{prog}: error: {error}", file=sys.stderr)
+        return 2
+    except SystemExit as error:  # after --help
+        return int(error.code or 0)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `theorysim claims | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _help() -> str:
+    lines = ["usage: theorysim COMMAND [arguments]", "", "Deep-learning theory, put to the test.", ""]
+    lines += [f"  {name:<8} {(command.__doc__ or '').splitlines()[0]}" for name, command in _COMMANDS.items()]
+    return "\n".join(
+        [*lines, "", "`theorysim COMMAND --help` tells more, `theorysim --version` the version."]
+    )
+
+
+def _list(args: Sequence[str]) -> int:
+    """List the sims: the question each asks, its paper, its presets."""
+    parse_options(NoOptions, args, "theorysim list", _list.__doc__ or "")
+    console = make_console()
+    for slug in catalog.slugs():
+        found = catalog.summary(catalog.find(slug))
+        console.print(f"[bold]{slug}[/]  {found.question}")
+        console.print(f"  {found.paper.title}. {found.paper.byline}. arXiv:{found.paper.arxiv}", style="dim")
+        console.print(f"  presets: {', '.join(found.presets)}", style="dim")
+    if not catalog.slugs():
+        console.print("no sims are installed; `theorysim run FILE` runs one of your own")
+    return 0
+
+
+def _run(args: Sequence[str]) -> int:
+    """Run sims: SLUG… | FILE… | all; judge the claims, draw the figures, build the report."""
+    named = split_names(args)
+    if not named.names:
+        parse_options(RunOptions, named.rest, "theorysim run SLUG…|FILE…|all", _RUN_HELP)
+        raise UsageError(f"SLUG must be given: one of {', '.join(('all', *catalog.slugs()))}, or a FILE")
+    names = [slug for name in named.names for slug in (catalog.slugs() if name == "all" else (name,))]
+    if not names:
+        raise UsageError("all must stand for at least one sim, got none: no sims are installed")
+    sources = {name: catalog.find(name) for name in names}
+    out = _out_of(named.rest)
+    outputs.check_writable(out)
+    _configure_jax()
+    asked = _parse_each(sources, named.rest, named.preset)
+    if asked[0].options.dry_run:
+        return _dry_run(asked)
+    return _compute(asked, ["theorysim", "run", *args])
+
+
+def _claims(args: Sequence[str]) -> int:
+    """Print the verdict on every claim of the latest runs, or of the sims named."""
+    named = split_names(args)
+    options = parse_options(ClaimsOptions, named.rest, "theorysim claims [SLUG…]", _claims.__doc__ or "")
+    gallery = options.out / "figures"
+    there = sorted(path.parent.name for path in gallery.glob("*/claims.json"))
+    if not there:
+        raise UsageError(
+            f"--out must be a folder with figures/SLUG/claims.json from a run, got {options.out}"
+        )
+    for slug in named.names:
+        if slug not in there:
+            hint = did_you_mean(slug, there)
+            raise UsageError(f"SLUG must be one that was run: {', '.join(there)}; got {slug!r}{hint}")
+    console = make_console()
+    for slug in named.names or there:
+        records = claims_from_json(outputs.read_json(gallery / slug / "claims.json"))
+        preset = outputs.read_json(gallery / slug / "run.json")["preset"]
+        console.print(claims_table(f"{slug} ({preset})", records))
+    return 0
+
+
+def _report(args: Sequence[str]) -> int:
+    """Build DIR/figures/index.html again from the figures and claims that are there."""
+    from theorysim.lab.report import build_report
+
+    options = parse_options(ReportOptions, args, "theorysim report", _report.__doc__ or "")
+    outputs.check_writable(options.out)
+    print(build_report(options.out))
+    return 0
+
+
+def _data(args: Sequence[str]) -> int:
+    """List the data sets that the sims use: size, origin, licence."""
+    from rich.table import Table
+
+    from theorysim.data import DATASETS
+
+    parse_options(NoOptions, args, "theorysim data", _data.__doc__ or "")
+    table = Table(title="data sets", title_justify="left", title_style="bold", show_lines=True)
+    for heading in ("name", "what it is", "size", "origin", "licence"):
+        table.add_column(heading, no_wrap=heading == "name")
+    for item in DATASETS:
+        table.add_row(item.name, item.description, item.size, item.origin, item.licence)
+    make_console().print(table)
+    return 0
+
+
+def _doctor(args: Sequence[str]) -> int:
+    """Check this machine: versions, devices, memory, disk, write rights."""
+    from theorysim.lab.doctor import checks, checks_table
+
+    options = parse_options(ReportOptions, args, "theorysim doctor", _doctor.__doc__ or "")
+    _configure_jax()
+    found = checks(options.out)
+    make_console().print(checks_table(found))
+    return 1 if any(check.good is False for check in found) else 0
+
+
+_COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "list": _list,
+    "run": _run,
+    "claims": _claims,
+    "report": _report,
+    "data": _data,
+    "doctor": _doctor,
+}
+
+_RUN_HELP = """Run the sims named, or all of them.
+
+Name one sim, `theorysim run SLUG --help`, to see the fields of its config, which are flags as well."""
+
+
+def _out_of(args: Sequence[str]) -> Path:
+    """The output folder, needed before the sims are loaded to refuse it at once."""
+    words = list(args)
+    for place, word in enumerate(words):
+        if word.startswith("--out="):
+            return Path(word.removeprefix("--out="))
+        if word == "--out" and place + 1 < len(words):
+            return Path(words[place + 1])
+    return Path(".")
+
+
+def _configure_jax() -> None:
+    import jax
+
+    os.environ.setdefault("MPLBACKEND", "Agg")  # figures go to files
+    jax.config.update("jax_enable_x64", True)
+    if not getattr(jax.config, "jax_compilation_cache_dir", None):
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(caches / "theorysim" / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def _parse_each(sources: dict[str, Path], args: Sequence[str], preset: str) -> list[_Asked]:
+    """Load every sim and check every flag before anything is computed."""
+    import jax
+
+    asked = []
+    for name, path in sources.items():
+        sim = catalog.load(path)
+        if len(sources) == 1:
+            options, config = parse_run(sim, preset, args, f"theorysim run {name}")
+        else:
+            try:
+                options = parse_options(RunOptions, args, f"theorysim run {' '.join(sources)}", _RUN_HELP)
+            except UsageError as error:
+                raise UsageError(f"{error}; fields of a config can be set for one sim at a time") from error
+            _, config = parse_run(sim, preset, [], f"theorysim run {name}")
+        only = tuple(part for item in options.only for part in item.split(",") if part)
+        for experiment in only:
+            if experiment not in sim.experiments:
+                allowed = ", ".join(sim.experiments)
+                hint = did_you_mean(experiment, sim.experiments)
+                raise UsageError(
+                    f"--only must name experiments of {sim.slug}: {allowed}; got {experiment!r}{hint}"
+                )
+        there = len(jax.local_devices())
+        if options.devices is not None and not 1 <= options.devices <= there:
+            raise UsageError(f"--devices must be an integer in [1, {there}], got {options.devices}")
+        layout = Layout(options.out, sim.slug, options.preset)
+        outputs.check_writable(layout.results)
+        outputs.check_writable(layout.gallery)
+        asked.append(_Asked(sim, path, options, config))
+    return asked
+
+
+def _compute(asked: Sequence[_Asked], command: Sequence[str]) -> int:
+    from theorysim.lab.report import build_report
+    from theorysim.lab.run import run_sim
+
+    console = make_console()
+    outcomes: list[Outcome] = []
+    options = asked[0].options
+    total = sum(len(item.sim.experiments) for item in asked)
+    try:
+        with Display(console, total=total) as display:
+            for item in asked:
+                display.note(f"{item.sim.slug} ({item.options.preset}): {item.sim.question}", style="bold")
+                outcomes.append(run_sim(_job(item), display))
+        report = build_report(options.out) if any(outcome.complete for outcome in outcomes) else None
+    except KeyboardInterrupt:
+        resume = " ".join(command)
+        print(
+            f"interrupted; finished experiments and cells are kept in {options.out / 'results'}; "
+            f"to go on, run the same again: {resume}",
+            file=sys.stderr,
+        )
+        return 130
+    except OSError as error:
+        print(f"theorysim run: error: results cannot be written: {one_line(error)}", file=sys.stderr)
+        return 1
+    for outcome in outcomes:
+        console.print(claims_table(f"{outcome.slug} ({outcome.preset})", outcome.claims))
+    return _tell(outcomes, options, report)
+
+
+def _job(item: _Asked):
+    from theorysim.lab.run import Job
+
+    return Job(
+        sim=item.sim,
+        source=item.source,
+        preset=item.options.preset,
+        config=item.config,
+        layout=Layout(item.options.out, item.sim.slug, item.options.preset),
+        only=tuple(part for name in item.options.only for part in name.split(",") if part),
+        fresh=item.options.fresh,
+        devices=item.options.devices,
+    )
+
+
+def _tell(outcomes: Sequence[Outcome], options: RunOptions, report: Path | None) -> int:
+    """Print what failed, what surprised and where the report is; return the exit status."""
+    failed = surprising = False
+    for outcome in outcomes:
+        for record in outcome.experiments:
+            if record.status == "failed":
+                print(f"experiment {outcome.slug}.{record.name} failed: {record.error}", file=sys.stderr)
+        for claim in outcome.claims:
+            if claim.trace:
+                print(f"claim {outcome.slug} {claim.name} failed: {claim.detail}", file=sys.stderr)
+            if claim.surprising:
+                print(
+                    f"claim {outcome.slug} {claim.name} was expected to hold and is refuted", file=sys.stderr
+                )
+                surprising = True
+        for figure in outcome.figures:
+            if not figure.drawn:
+                print(f"figure {outcome.slug}.{figure.name} was not drawn: {figure.error}", file=sys.stderr)
+        if outcome.traces:
+            failed = True
+            if options.debug:
+                print("\n".join(outcome.traces), file=sys.stderr)
+            else:
+                where = Layout(options.out, outcome.slug, outcome.preset).results
+                print(f"tracebacks: {where / 'run.json'} and claims.json, or --debug", file=sys.stderr)
+        if not outcome.complete:
+            where = Layout(options.out, outcome.slug, outcome.preset).results
+            print(f"{outcome.slug} was run in part: its results are in {where}, the report is unchanged")
+    if report is not None:
+        print(f"report: {report}")
+    return 1 if failed or (options.strict and surprising) else 0
+
+
+def _dry_run(asked: Sequence[_Asked]) -> int:
+    from theorysim.lab.dry_run import plan_sim
+
+    console = make_console()
+    for item in asked:
+        for planned in plan_sim(_job(item)):
+            stored = "  (a valid result is stored: nothing to compute)" if planned.stored else ""
+            console.print(f"[bold]{item.sim.slug}.{planned.name}[/]{stored}")
+            for number, plan in enumerate(planned.plans, start=1):
+                console.print(f"  sweep {number}", style="dim")
+                console.print("\n".join(f"    {line}" for line in str(plan).splitlines()), markup=False)
+            if planned.note:
+                console.print(f"  {planned.note}", style="yellow", markup=False)
+            elif not planned.plans:
+                console.print("  no sweep: this experiment computes by itself")
+    return 0

@@ -1,0 +1,172 @@
+"""What a run shows: progress while it computes, and the table of claims when it is done.
+
+On a terminal: one live line per experiment and an overall bar. Elsewhere, for instance in a log: one line
+when an experiment ends, and one a minute while it runs.
+
+Example:
+    >>> from rich.console import Console
+    >>> with Display(Console(quiet=True), total=1) as display:
+    ...     display.begin("tosses", "Toss every coin")
+    ...     display.end(ExperimentRecord("tosses", "Toss every coin", "done", seconds=0.1))
+"""
+
+import time
+from collections.abc import Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from theorysim.lab.formatting import duration, measured, number
+from theorysim.lab.records import ClaimRecord, ExperimentRecord
+
+if TYPE_CHECKING:
+    from theorysim.sweep import ProgressEvent
+
+__all__ = ["Display", "claims_table", "make_console"]
+
+_STATUS_STYLE = {"confirmed": "green", "refuted": "red", "undecided": "yellow"}
+_MARK = {"done": ("✓", "green"), "reused": ("✓", "cyan"), "failed": ("✗", "red"), "skipped": ("–", "dim")}
+_QUIET_SECONDS = 60.0
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """Return a console that leaves tables room when its output is no terminal.
+
+    Example:
+        >>> make_console().width >= 20
+        True
+    """
+    console = Console(stderr=stderr, highlight=False)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=118)
+
+
+class Display:
+    """Shows the experiments of a run as they go; also the `progress` callback of their sweeps.
+
+    Args:
+        console: where to print.
+        total: number of experiments of all sims together.
+    """
+
+    def __init__(self, console: Console, *, total: int):
+        self.console = console
+        self.live = console.is_terminal and total > 0
+        self._bars = Progress(
+            TextColumn("{task.fields[mark]}"),
+            TextColumn("{task.description}", style="bold"),
+            BarColumn(bar_width=18),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[said]}", style="dim"),
+            console=console,
+            disable=not self.live,
+        )
+        self._overall = self._bars.add_task("all experiments", total=total, mark=" ", said="")
+        self._task: TaskID | None = None
+        self._name = ""
+        self._ended = 0
+        self._last_line = 0.0
+        self._points_before = self._points = 0
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def begin(self, name: str, title: str) -> None:
+        """Start the line of an experiment."""
+        self._name, self._last_line = name, time.monotonic()
+        self._points_before = self._points = 0
+        self._task = self._bars.add_task(name, total=1.0, mark="[cyan]▸[/]", said=title)
+
+    @property
+    def points(self) -> int:
+        """Points that the sweeps of the present experiment have finished."""
+        return self._points_before + self._points
+
+    def progress(self, event: "ProgressEvent") -> None:
+        """Take the news of a sweep."""
+        if event.done_points < self._points:  # the next sweep of the same experiment
+            self._points_before += self._points
+        self._points = event.done_points
+        share = event.done_points / max(event.total_points, 1)
+        said = f"{event.points_per_second:.3g} points/s"
+        if event.eta_seconds == event.eta_seconds and event.eta_seconds > 1:
+            said += f" · {duration(event.eta_seconds)} left"
+        if self._task is not None:
+            self._bars.update(self._task, completed=min(share, 1.0), said=said)
+            self._bars.update(self._overall, completed=self._ended + min(share, 1.0))
+        if not self.live and time.monotonic() - self._last_line > _QUIET_SECONDS:
+            self._last_line = time.monotonic()
+            self.console.print(f"  … {self._name}: {share:.0%}, {said}", markup=False)
+
+    def end(self, record: ExperimentRecord) -> None:
+        """Finish the line of an experiment."""
+        self._ended += 1
+        mark, colour = _MARK[record.status]
+        said = _experiment_said(record)
+        if self._task is not None:
+            self._bars.update(self._task, completed=1.0, mark=f"[{colour}]{mark}[/]", said=said)
+            self._bars.stop_task(self._task)
+            self._task = None
+        self._bars.update(self._overall, completed=self._ended)
+        if not self.live:
+            line = Text.assemble((mark, colour), f" {record.name}: {record.title} ", (f"({said})", "dim"))
+            self.console.print(line, soft_wrap=True)
+
+    def note(self, text: str, style: str = "") -> None:
+        """Print a line above the live display."""
+        self._bars.console.print(Text(text, style=style), soft_wrap=True)
+
+
+def claims_table(title: str, claims: Iterable[ClaimRecord]) -> Table:
+    """Return the table of verdicts: words as well as colours, and the numbers behind them.
+
+    Example:
+        >>> claim = ClaimRecord("C1", "A coin is fair.", "", "confirmed", "confirmed", 0.5, 0.5, 0.01, "")
+        >>> claims_table("coins", [claim]).row_count
+        1
+    """
+    table = Table(title=title, title_justify="left", title_style="bold", expand=False, show_lines=True)
+    table.add_column("claim", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("expected?", no_wrap=True)
+    table.add_column("measured", justify="right")
+    table.add_column("predicted", justify="right")
+    table.add_column("statement and detail", ratio=1, min_width=30)
+    for claim in claims:
+        expected = Text("yes") if claim.as_expected else Text(f"no: {claim.expected}", style="bold")
+        unit = f"\n{claim.unit}" if claim.unit and claim.measured is not None else ""
+        table.add_row(
+            claim.name,
+            Text(claim.status, style=_STATUS_STYLE.get(claim.status, "")),
+            expected,
+            Text.assemble(measured(claim.measured, claim.standard_error), (unit, "dim")),
+            number(claim.predicted),
+            Text.assemble(claim.statement, ("\n" + claim.detail if claim.detail else "", "dim")),
+        )
+    return table
+
+
+def _experiment_said(record: ExperimentRecord) -> str:
+    if record.status == "failed":
+        return f"failed after {duration(record.seconds)}: {record.error}"
+    if record.status == "skipped":
+        return "not run"
+    if record.status == "reused":
+        return f"kept from an earlier run, which took {duration(record.seconds)}"
+    parts = [duration(record.seconds)]
+    if record.points:
+        rate = record.points / max(record.seconds or 0.0, 1e-9)
+        parts.append(f"{record.points} points, {rate:.3g}/s")
+    if record.diverged:
+        parts.append(f"{record.diverged} diverged")
+    return ", ".join(parts)
