@@ -21,14 +21,14 @@ __all__ = ["assemble", "frame", "own_dims"]
 _LARGEST_COORDINATE = 1_000_000
 
 
-def own_dims(
-    grid: Grid, variables: Sequence[Variable], dims: Mapping[str, Any] | None
-) -> dict[str, tuple[str, ...]]:
+def own_dims(grid: Grid, variables: Sequence[Variable], dims: Any) -> dict[str, tuple[str, ...]]:
     """The names of the own axes of each output, and of each varied argument that is an array per point.
 
     Raises:
         ValueError: `dims` names neither, too few or too many axes, or a dim that is used with another length.
     """
+    if not (dims is None or isinstance(dims, Mapping)):
+        raise TypeError(f"dims must be a dictionary of axis names by variable, got {dims!r}")
     given = {name: (axes,) if isinstance(axes, str) else tuple(axes) for name, axes in (dims or {}).items()}
     taken = {*grid.sizes, *(name for name, _ in grid.cases)}
     inputs = [(axis.name, axis.values.shape[1:]) for axis in grid.varied]
@@ -49,7 +49,7 @@ def frame(
     grid: Grid,
     axes: Mapping[str, tuple[str, ...]],
     variables: Sequence[Variable],
-    coords: Mapping[str, Any] | None,
+    coords: Any,
 ) -> xr.Dataset:
     """The coordinates of the result, without its data: made before any work, so that bad `coords` cost none.
 
@@ -59,9 +59,9 @@ def frame(
     outer, shape = _outer(grid)
     blank = np.zeros(())
     shapes = {v.name: (outer + axes[v.name], np.broadcast_to(blank, shape + v.shape)) for v in variables}
-    template = xr.Dataset(shapes).assign_coords(_coordinates(grid, axes))
+    template = xr.Dataset(shapes, _coordinates(grid, axes))
     try:
-        labelled = template.assign_coords(coords or {})
+        labelled = template.assign_coords(coords) if coords else template
     except (ValueError, TypeError) as error:
         raise ValueError(f"coords must fit the dims {dict(template.sizes)}: {error}") from None
     if unknown := sorted(map(str, set(labelled.sizes) - set(template.sizes))):
@@ -79,10 +79,14 @@ def assemble(
 ) -> xr.Dataset:
     """Label `arrays`, each of shape `(cases, points, own axes…)`.
 
-    Args: grid: the axes of the sweep. frame: its coordinates. axes: the names of each variable's own axes.
-        arrays: the values; where `missing`, they have no meaning yet and become NaN. missing: shape `(cases,
-        points)`, true for points of cells that failed. Integers and booleans of a variable with such points
-        become float64 (exact up to 2**53). attrs: attributes of the whole.
+    Args:
+        grid: the axes of the sweep.
+        frame: its coordinates.
+        axes: the names of each variable's own axes.
+        arrays: the values; where `missing`, they have no meaning yet and become NaN.
+        missing: shape `(cases, points)`, true for points of cells that failed. Integers and booleans of a
+            variable with such points become float64 (exact up to 2**53).
+        attrs: attributes of the whole.
     """
     outer, shape = _outer(grid)
     diverged = np.zeros(missing.shape, dtype=bool)

@@ -70,13 +70,16 @@ class Grid(NamedTuple):
         ]
 
 
-def make_grid(vary: Mapping[str, Any] | None, cases: Mapping[str, Any] | None, replicas: int) -> Grid:
+def make_grid(vary: Any, cases: Any, replicas: Any) -> Grid:
     """Check `vary`, `cases` and `replicas` and return the grid they span.
 
     Raises:
         ValueError: an empty axis, lengths that differ on one dim, a name in two roles, negative replicas.
         TypeError: values that are no numbers in `vary`, or not hashable in `cases`.
     """
+    for name, given in (("vary", vary), ("cases", cases)):
+        if not (given is None or isinstance(given, Mapping)):
+            raise TypeError(f"{name} must be a dictionary of values by argument name, got {given!r}")
     replicas = validation.positive_int(replicas, "replicas", minimum=0)
     varied = tuple(_varied(name, given) for name, given in (vary or {}).items())
     static = tuple((name, _static(name, given)) for name, given in (cases or {}).items())
@@ -122,7 +125,9 @@ def describe(case: Case) -> str:
     return ", ".join(f"{name}={getattr(value, '__name__', value)}" for name, value in case)
 
 
-def _varied(name: str, given: Any) -> Varied:
+def _varied(name: Any, given: Any) -> Varied:
+    if not isinstance(name, str):
+        raise TypeError(f"names in vary must be strings, got {name!r}")
     dim = name
     if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], str):
         dim, given = given
@@ -147,7 +152,9 @@ def _varied(name: str, given: Any) -> Varied:
     return Varied(name, dim, array, values, attrs)
 
 
-def _static(name: str, given: Any) -> tuple[Any, ...]:
+def _static(name: Any, given: Any) -> tuple[Any, ...]:
+    if not isinstance(name, str):
+        raise TypeError(f"names in cases must be strings, got {name!r}")
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         raise TypeError(f"cases[{name!r}] must be a list of values, got {given!r}")
     values = tuple(given)
@@ -164,9 +171,6 @@ def _static(name: str, given: Any) -> tuple[Any, ...]:
 
 
 def _check_names(varied: list[str], dims: set[str], static: list[str]) -> None:
-    for name in (*varied, *dims, *static):
-        if not isinstance(name, str):
-            raise TypeError(f"names in vary and cases must be strings, got {name!r}")
     for name in static:
         if name in varied or name in dims:
             raise ValueError(f"{name!r} must be in vary or in cases, got it in both")

@@ -24,7 +24,7 @@ import struct
 import sys
 import sysconfig
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -112,7 +112,7 @@ class _Hasher:
             self.class_(value)
         elif isinstance(value, tuple | list):
             self.many(_type_name(value), value)
-        elif isinstance(value, dict):
+        elif isinstance(value, Mapping):
             self.many(_type_name(value), (pair for item in value.items() for pair in item))
         elif isinstance(value, range | slice):
             self.piece(type(value).__name__, repr(value))
@@ -120,10 +120,14 @@ class _Hasher:
             names = [field.name for field in dataclasses.fields(value)]
             self.many("dataclass", (type(value), *((name, getattr(value, name)) for name in names)))
         elif hasattr(value, "__wrapped__"):  # jax.jit, jax.custom_jvp, functools.lru_cache …
-            rest = {name: part for name, part in vars(value).items() if not name.startswith("__")}
+            rest = {name: part for name, part in vars(value).items() if not name.startswith("_")}
             self.many(_type_name(value), (value.__wrapped__, rest))
         elif isinstance(value, inspect.Signature):
             self.piece("signature", str(value))
+        elif isinstance(value, jax.tree_util.PyTreeDef):
+            self.many("tree", (value.node_data(), value.children()))
+        elif type(value) is object:
+            self.piece("sentinel")  # it has no content but being itself
         else:
             self.pytree(value)
 

@@ -8,7 +8,7 @@ outputs whose shapes differ between cases.
 import inspect
 import math
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -60,20 +60,20 @@ class Job(NamedTuple):
 
 
 def check(
-    fn: Callable[..., Any],
+    fn: Any,
     *,
-    vary: Mapping[str, Any] | None,
-    cases: Mapping[str, Any] | None,
-    replicas: int,
-    key: jax.Array | None,
-    batch: int | str,
+    vary: Any,
+    cases: Any,
+    replicas: Any,
+    key: Any,
+    batch: Any,
     stored: bool,
-    executor: Executor | None,
-    devices: int | Sequence[Any] | None,
-    dims: Mapping[str, Any] | None,
-    coords: Mapping[str, Any] | None,
+    executor: Any,
+    devices: Any,
+    dims: Any,
+    coords: Any,
 ) -> Job:
-    """Check every argument and return the job.
+    """Check every argument of a sweep, whatever its type, and return the job.
 
     Raises:
         ValueError, TypeError: naming the argument, the value and what is allowed.
@@ -195,7 +195,7 @@ def _key(key: Any, replicas: int) -> tuple[np.ndarray | None, str | None]:
     return np.asarray(jax.random.key_data(key)), str(jax.random.key_impl(key))
 
 
-def _check_call(fn: Callable[..., Any], names: list[str], keyed: bool) -> None:
+def _check_call(fn: Any, names: list[str], keyed: bool) -> None:
     """Every name must be one that `fn` takes, and all that it requires must be there."""
     if not callable(fn):
         raise TypeError(f"fn must be a function of named scalars, got {fn!r}")

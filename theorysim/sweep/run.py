@@ -4,7 +4,8 @@ Example:
     >>> import jax
     >>> def walk(steps, drift, key):
     ...     return drift + jax.random.normal(key, (steps,)).sum()
-    >>> data = sweep(walk, vary={"drift": [0.0, 1.0]}, cases={"steps": [4, 9]}, replicas=50, key=jax.random.key(0))
+    >>> axes = dict(vary={"drift": [0.0, 1.0]}, cases={"steps": [4, 9]}, replicas=50)
+    >>> data = sweep(walk, **axes, key=jax.random.key(0))
     >>> dict(data.sizes)
     {'steps': 2, 'drift': 2, 'replica': 50}
     >>> data.value.std("replica").shape, data.attrs["diverged"]
@@ -56,34 +57,46 @@ def sweep(
     The same backend and the same `batch` give the same bits, whatever the number of devices, the order,
     restarts or the executor. Another batch changes rounding only.
 
-    Args: fn: `fn(*, one scalar per name, key=…) -> pytree of arrays`, pure and traceable by JAX. Fields of a
-        NamedTuple, dataclass or dict become data variables (nested names joined by `_`); a bare array becomes
-        the variable `value`. bfloat16 comes out as float32. vary: traced arguments, as xarray takes
-        coordinates: `{name: values}` makes a dim of that name, `{name: (dim, values)}` attaches to `dim`;
-        names on one dim vary together, distinct dims multiply. Values of shape `(k, …)` give each point an
-        array of the rest of the shape. Integers stay integers; the default float follows x64. A DataArray
-        lends its first dim and its attrs. cases: static arguments, any hashable values: one compilation per
-        combination, one dim per name, before those of `vary`. replicas: repetitions with own keys along the
-        dim `replica`; needs `key`. key: `jax.random.key(seed)`. The point of global number i (C-order over
-        cases, varied dims, replica) gets `key=jax.random.fold_in(key, i)`. batch: points per device and call.
-        `"auto"` takes as many as memory allows; see `theorysim.sweep.batching`. store: a directory that keeps
-        finished cells; the same sweep asked again computes only what is missing. `fn` is then known by
-        content: its code and all that it refers to. executor: any `concurrent.futures.Executor`; each cell is
-        a task. A cell that fails three times is recorded in `attrs["failures"]`, its points are NaN (integers
-        become float64) and not kept in the store. devices: the first so many local devices, or a list of
-        them; None for all. progress: True for a bar on stderr when that is a terminal, or a function that is
-        called with each `ProgressEvent`. dims: `{variable: names of its own axes}`, also for varied arguments
-        that are arrays. coords: more coordinates, such as those of own axes, as
-        `xarray.Dataset.assign_coords` takes them.
+    Args:
+        fn: `fn(*, one scalar per name, key=…) -> pytree of arrays`, pure and traceable by JAX. Fields of a
+            NamedTuple, dataclass or dict become data variables (nested names joined by `_`); a bare array
+            becomes the variable `value`. bfloat16 comes out as float32.
+        vary: traced arguments, as xarray takes coordinates: `{name: values}` makes a dim of that name,
+            `{name: (dim, values)}` attaches to `dim`; names on one dim vary together, distinct dims multiply.
+            Values of shape `(k, …)` give each point an array of the rest of the shape. Integers stay
+            integers, the default float follows x64. A DataArray lends its first dim and its attrs.
+        cases: static arguments, any hashable values: one compilation per combination, one dim per name,
+            before those of `vary`.
+        replicas: repetitions with keys of their own along the dim `replica`; needs `key`.
+        key: `jax.random.key(seed)`. The point of global number i (C-order over cases, varied dims,
+            replica) gets `key=jax.random.fold_in(key, i)`.
+        batch: points per device and call. `"auto"` takes as many as memory allows, see
+            `theorysim.sweep.batching`.
+        store: a directory that keeps finished cells; the same sweep asked again computes only what is
+            missing. `fn` is then known by content: its code and all that it refers to.
+        executor: any `concurrent.futures.Executor`; each cell is a task. A cell that fails three times is
+            recorded in `attrs["failures"]`; its points are NaN (integers become float64), not stored.
+        devices: the first so many local devices, or a list of them; None for all.
+        progress: True for a bar on stderr when that is a terminal, or a function that is called with each
+            `ProgressEvent`.
+        dims: `{variable: names of its own axes}`, also for varied arguments that are arrays per point.
+        coords: more coordinates, such as those of own axes, as `xarray.Dataset.assign_coords` takes them.
 
-    Returns: A Dataset with attrs `diverged` (points with a value that is not finite, also per variable),
-        `failed` (cells), `batch` (a list if the cases differ), `devices`, `backend`, `function`, `theorysim`,
+    Returns:
+        A Dataset with attrs `diverged` (points with a value that is not finite, also per variable), `failed`
+        (cells), `batch` (a list if the cases differ), `devices`, `backend`, `function`, `theorysim` and
         `wall_seconds`.
 
-    Raises: ValueError, TypeError: a bad argument, named, before any work. StoreError: the store cannot be
-        written; finished cells are kept. BrokenExecutor: a worker process died; finished cells are kept in
-        the store. KeyboardInterrupt: after Ctrl-C and the end of the current cell; what is finished is kept
-        in the store.
+    Raises:
+        ValueError, TypeError: a bad argument, named, before any work.
+        StoreError: the store cannot be written; finished cells are kept.
+        BrokenExecutor: a worker process died; finished cells are kept in the store.
+        KeyboardInterrupt: after Ctrl-C and the end of the current cell; finished cells are kept in the store.
+
+    Example:
+        >>> data = sweep(lambda x: {"square": x * x, "root": x**0.5}, vary={"x": [1.0, 4.0]})
+        >>> data.square.values.tolist(), data.root.sel(x=4.0).item()
+        ([1.0, 16.0], 2.0)
     """
     if not (isinstance(progress, bool) or callable(progress)):
         raise TypeError(f"progress must be True, False or a function of a ProgressEvent, got {progress!r}")
