@@ -117,7 +117,9 @@ def test_third_party_imports_are_declared(path):
     for target in imported(path):
         top = target.split(".")[0]
         if top not in sys.stdlib_module_names and top != "theorysim":
-            assert declared & set(provided.get(top, ())), f"{top} is no declared dependency"
+            assert declared & {name.lower() for name in provided.get(top, ())}, (
+                f"{top} is no declared dependency"
+            )
 
 
 @pytest.mark.parametrize("path", MODULES, ids=ids(MODULES))

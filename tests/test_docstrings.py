@@ -33,7 +33,7 @@ def test_examples_run(name, tmp_path, monkeypatch):
 
 
 # What users import from: the theories and engines by name, and the collections by topic.
-COLLECTIONS = ("theorysim.numerics.", "theorysim.data.", "theorysim.networks.", "theorysim.optim.")
+COLLECTIONS = ("theorysim.networks.", "theorysim.numerics.", "theorysim.optim.")
 SURFACE = [
     name
     for name in NAMES

@@ -21,7 +21,7 @@ __all__ = ["on_config", "on_files", "on_page_content", "on_page_markdown"]
 
 ROOT = Path(__file__).parent.parent
 # Packages that are collections: users import their modules one by one.
-COLLECTIONS = ("numerics", "data", "networks", "optim")
+COLLECTIONS = ("networks", "numerics", "optim")
 
 
 def on_config(config: MkDocsConfig) -> None:
