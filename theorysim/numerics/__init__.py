@@ -1,3 +1,8 @@
 """Mathematics that several theories share; each file is named after what it computes."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from theorysim.numerics import binomial, stats, validation
+
 __all__ = ["binomial", "stats", "validation"]
