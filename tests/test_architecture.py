@@ -156,7 +156,7 @@ def definitions(path: Path) -> Iterator[str]:
 def test_public_docstrings_describe_the_arguments_that_exist(path):
     module = importlib.import_module(name_of(path))
     for name in getattr(module, "__all__", ()):
-        public = getattr(module, name)
+        public = getattr(module, name, None)
         if not callable(public) or getattr(public, "__module__", None) != module.__name__:
             continue
         doc = inspect.getdoc(public) or ""
