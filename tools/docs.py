@@ -33,7 +33,7 @@ def on_config(config: MkDocsConfig) -> None:
 def on_files(files: Files, config: MkDocsConfig) -> None:
     """Add the API pages and the figures."""
     for module in _modules():
-        files.append(File.generated(config, _page(module), content=f"# `{module}`\n\n::: {module}\n"))
+        files.append(File.generated(config, _page(module), content=f"::: {module}\n"))
     for figure in sorted((ROOT / "figures").rglob("*.[ps][nv]g")):
         source = figure.relative_to(ROOT).as_posix()
         files.append(File.generated(config, source, abs_src_path=str(figure)))
