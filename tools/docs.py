@@ -74,7 +74,7 @@ def _unescape(text: str) -> str:
 
 def _modules() -> list[str]:
     library = ROOT / "theorysim"
-    names = ["theorysim"]
+    names = ["theorysim", "theorysim.lab.figures"]
     for path in sorted(library.iterdir()):
         is_package = (path / "__init__.py").exists()
         if path.name.startswith("_") or not (is_package or path.suffix == ".py"):
@@ -84,7 +84,7 @@ def _modules() -> list[str]:
             continue
         topics = [p for p in sorted(path.iterdir()) if (p / "__init__.py").exists() or p.suffix == ".py"]
         names += [f"theorysim.{path.name}.{p.stem}" for p in topics if not p.name.startswith("_")]
-    return names
+    return sorted(names)
 
 
 def _page(module: str) -> str:
