@@ -74,7 +74,7 @@ def test_stationary_law_approaches_a_beta_law():
     # 1 << N << n: p_i^(m) ~ Beta(2N q, 2N (1-q)), whose third central moment the chain must approach.
     from scipy.stats import beta
 
-    n, N, q = 800, 50, 0.3
+    n, N, q = 800, 20, 0.3
     law, share = np.asarray(mc.count_stationary_law(q, n, n / (N + n))), np.arange(n + 1) / n
     limit = beta(2 * N * q, 2 * N * (1 - q))
     variance = law @ (share - q) ** 2
