@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+CACHE = Path(__file__).parent.parent.parent / ".cache" / "xla"
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -89,6 +90,8 @@ def start_python(code, *arguments, devices=1):
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "PYTHONPATH": str(ROOT),
+        "JAX_COMPILATION_CACHE_DIR": str(CACHE),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     }
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.Popen(

@@ -31,14 +31,18 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
         return
 
     def handler(number: int, frame: FrameType | None) -> None:
-        if pressed:
+        pressed.append(number)
+        if len(pressed) > 1:
             previous(number, frame)
             raise KeyboardInterrupt
-        pressed.append(number)
         os.write(2, _FIRST)  # print could be interrupted inside itself
 
     signal.signal(signal.SIGINT, handler)
     try:
         yield lambda: bool(pressed)
+    except Exception as error:
+        if len(pressed) > 1:  # a callback was running, and JAX took the interrupt for its failure
+            raise KeyboardInterrupt from error
+        raise
     finally:
         signal.signal(signal.SIGINT, previous)

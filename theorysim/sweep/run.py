@@ -163,9 +163,10 @@ class _Run:
                 print(f"theorysim.sweep: stopped by Ctrl-C; {self.kept()}", file=sys.stderr, flush=True)
                 raise KeyboardInterrupt
         if self.failures:
+            lines = self.failures[0].splitlines()  # the rest of a traceback stays in attrs
+            shown = " … ".join(dict.fromkeys((lines[0], lines[-1])))
             warnings.warn(
-                f"{len(self.failures)} of {self.cells} cells failed and are NaN, first {self.failures[0]}",
-                stacklevel=4,
+                f"{len(self.failures)} of {self.cells} cells failed and are NaN: {shown}", stacklevel=4
             )
         return dataset.assemble(
             self.job.grid, self.job.frame, self.job.axes, self.arrays, self.missing, self.attrs()
