@@ -17,7 +17,6 @@ Example:
 """
 
 import doctest
-import functools
 import inspect
 import re
 import sys
@@ -54,9 +53,10 @@ def check_kernel(
 
     Args:
         fn: the public function, as users import it.
-        *args: its array arguments at one interior point (float64 arrays, or pytrees of them), by position.
+        *args: its array arguments at one interior point (float64 arrays, or pytrees of them), in the order of
+            its signature without the names in `static` and without `key`.
         static: its other arguments, by name: sizes, kinds, flags.
-        key: given to `fn` as `key=`. Its samples are not compared between dtypes, since the bits differ.
+        key: given to `fn` as `key`. Its samples are not compared between dtypes, since the bits differ.
         points: further argument tuples of the same shapes, batched with `args` in the `vmap` check. Without
             them `args` is batched with its reversal along the last axis.
         bad: one mapping per bad call, from argument name to bad value. The first name is the culprit, which
@@ -68,9 +68,11 @@ def check_kernel(
         float32_rtol: for float32 against float64.
     """
     args = jax.tree.map(jnp.asarray, args)
-    bound = functools.partial(fn, **(static or {}))
-    if key is not None:
-        bound = functools.partial(bound, key=key)
+    fixed = dict(static or {}) | ({} if key is None else {"key": key})
+    names = [name for name in inspect.signature(fn).parameters if name not in fixed][: len(args)]
+
+    def bound(*args, **other):
+        return fn(**dict(zip(names, args, strict=True)) | fixed | other)
 
     _check_dtype(bound, args)
     _check_jit(bound, args, rtol)
@@ -79,9 +81,9 @@ def check_kernel(
         _check_float32(bound, args, float32_rtol)
     if smooth:
         positions = [i for i, arg in enumerate(args) if _only_floats(arg)] if wrt is None else wrt
-        _check_grad(bound, args, positions, grad_rtol)
+        _check_grad(bound, args, names, positions, grad_rtol)
     for changes in bad:
-        _check_bad_input(bound, args, changes)
+        _check_bad_input(fn, dict(zip(names, args, strict=True)) | fixed, changes)
     _check_example(fn)
 
 
@@ -118,7 +120,7 @@ def _check_float32(fn, args, rtol):
     _compare("float32 close to float64", fn(*_cast(args, jnp.float32)), fn(*args), rtol)
 
 
-def _check_grad(fn, args, positions, rtol):
+def _check_grad(fn, args, names, positions, rtol):
     property_ = "grad = finite difference"
     generator = np.random.default_rng(0)
     weights = [
@@ -154,24 +156,21 @@ def _check_grad(fn, args, positions, rtol):
         estimate = (f[-2] - 8 * f[-1] + 8 * f[1] - f[2]) / (12 * h)
         rounding = 1e-14 * max(map(abs, f.values())) / h
         if not abs(exact - estimate) <= rtol * max(abs(exact), abs(estimate)) + rounding:
-            _fail(property_, f"argument {i}: gradient gives {exact:.10g}, differences give {estimate:.10g}")
+            _fail(property_, f"{names[i]}: gradient gives {exact:.10g}, differences give {estimate:.10g}")
 
 
-def _check_bad_input(fn, args, changes):
+def _check_bad_input(fn, arguments, changes):
     culprit, value = next(iter(changes.items()))
-    arguments = inspect.signature(fn).bind(*args)
     unknown = set(changes) - set(inspect.signature(fn).parameters)
     if unknown:
         _fail("bad input raises", f"no argument is called {', '.join(sorted(unknown))}")
-    arguments.apply_defaults()
-    for name, change in changes.items():
-        arguments.arguments[name] = jnp.asarray(change, jnp.float64) if isinstance(change, list) else change
+    changed = {k: jnp.asarray(v, jnp.float64) if isinstance(v, list) else v for k, v in changes.items()}
     try:
         try:
-            fn(*arguments.args, **arguments.kwargs)
+            fn(**arguments | changed)
         except jaxtyping.TypeCheckError:
             # Only tests check annotations: what users get is the function's own error.
-            inspect.unwrap(fn.func)(*arguments.args, **arguments.kwargs)
+            inspect.unwrap(fn)(**arguments | changed)
     except ValueError as error:
         if not re.search(rf"\b{re.escape(culprit)}\b", str(error)):
             _fail("bad input raises", f"{culprit}={value!r} gave an error that does not name it: {error}")
