@@ -49,7 +49,11 @@ def share_of_heads(bias, key, *, tosses):
 def shares(cfg, key, sweep):
     """Toss every coin and note the share of heads."""
     simulated = sweep(
-        share_of_heads, vary={"bias": cfg.biases}, cases={"tosses": [cfg.tosses]}, replicas=cfg.replicas, key=key
+        share_of_heads,
+        vary={"bias": cfg.biases},
+        cases={"tosses": [cfg.tosses]},
+        replicas=cfg.replicas,
+        key=key,
     )
     return simulated.isel(tosses=0)
 
@@ -87,7 +91,9 @@ def share_against_bias(data, cfg):
     shares = data["shares"].value
     found = stats.mean_and_error(shares.values, axis=shares.get_axis_num("replica"))
     figures.theory_line(ax, [0, 1], [0, 1], label="theory: share = bias")
-    figures.measured_points(ax, shares.bias, found.mean, found.standard_error, label="simulation", color="#D55E00")
+    figures.measured_points(
+        ax, shares.bias, found.mean, found.standard_error, label="simulation", color="#D55E00"
+    )
     ax.set(xlabel="bias $p$", ylabel="share of heads")
     ax.legend()
     return figure

@@ -245,6 +245,8 @@ def _parse_each(sources: dict[str, Path], args: Sequence[str], preset: str) -> l
         layout = Layout(options.out, sim.slug, options.preset)
         outputs.check_writable(layout.results)
         outputs.check_writable(layout.gallery)
+        if any(sim.slug == other.sim.slug for other in asked):
+            raise UsageError(f"sims of one run must have different slugs, got {sim.slug!r} twice")
         asked.append(_Asked(sim, path, options, config))
     return asked
 

@@ -191,17 +191,19 @@ def _parse(kind: type[T], args: Sequence[str], prog: str, description: str) -> T
 
 
 def _in_one_line(box: str) -> str:
-    """Reduce the box that tyro prints to its message and its hint."""
+    """Reduce the box that tyro prints, of line or of ASCII characters, to its message and its hint."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", box)
-    lines = [line.strip("│╭╰╮╯ ") for line in text.splitlines()]
+    lines = [line.strip("│╭╰╮╯|+ ") for line in text.splitlines()]
     parts, part = [], []
     for line in [*lines, "───"]:
-        if line.startswith("─"):
+        if re.fullmatch(r"[─-](?: .+ )?[─-]{2,}", line):
             parts.append(part)
             part = []
         elif line:
             part.append(line)
     parts = [part for part in parts if part]
+    if len(parts) > 1 and "╭" not in text:
+        del parts[0]  # the ASCII box has its title, such as "Value error", inside
     message = re.sub(r"^Error parsing ([\w-]+): (?=\1|\w+ must )", "", " ".join(parts[0])).rstrip(".")
     for part in parts[1:]:
         flag = next((line for line in part[1:] if line.startswith("-")), "")

@@ -13,7 +13,7 @@ Example:
 import time
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -72,7 +72,7 @@ class Display:
         self._last_line = 0.0
         self._points_before = self._points = 0
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Display":
         self._bars.start()
         return self
 

@@ -15,18 +15,16 @@ Example:
 import functools
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import xarray as xr
 
 from theorysim.lab import outputs, provenance
 from theorysim.lab.errors import one_line
 from theorysim.lab.run import Job, experiment_key
-
-if TYPE_CHECKING:
-    import xarray as xr
-
-    from theorysim.sweep import Plan
+from theorysim.sweep import Plan, plan
+from theorysim.sweep.job import check
 
 __all__ = ["PlannedExperiment", "plan_sim"]
 
@@ -38,7 +36,7 @@ class PlannedExperiment(NamedTuple):
     """The experiment."""
     stored: bool
     """True if a valid result exists, so that nothing would be computed."""
-    plans: "tuple[Plan, ...]"
+    plans: tuple[Plan, ...]
     """One plan per sweep, in order."""
     note: str
     """Why the list of sweeps may not be whole; empty if it is."""
@@ -76,20 +74,16 @@ class _Planner:
     """A stand-in for `sweep` that keeps a list of plans."""
 
     def __init__(self, *, store: Path | None, devices: Any):
-        from theorysim.sweep import plan
-
         self.plans: list[Plan] = []
         self._plan = functools.partial(plan, store=store, devices=devices)
 
-    def __call__(self, fn: Any, **arguments: Any) -> "xr.Dataset":
+    def __call__(self, fn: Any, **arguments: Any) -> xr.Dataset:
         self.plans.append(self._plan(fn, **arguments))
         return _empty(fn, arguments)
 
 
-def _empty(fn: Any, arguments: dict[str, Any]) -> "xr.Dataset":
+def _empty(fn: Any, arguments: dict[str, Any]) -> xr.Dataset:
     """The data set that the sweep would return, its values without content and without memory."""
-    from theorysim.sweep.job import check
-
     defaults = dict.fromkeys(("vary", "cases", "key", "executor", "devices", "dims", "coords"))
     given = {name: arguments.get(name) for name in defaults}
     job = check(

@@ -68,7 +68,7 @@ class ClaimRecord(NamedTuple):
 
 
 class FigureRecord(NamedTuple):
-    """One figure."""
+    """One figure and whether it was drawn."""
 
     name: str
     """Stem of its files."""

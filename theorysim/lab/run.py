@@ -20,19 +20,21 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from theorysim.lab import outputs, provenance
+import jax
+import xarray as xr
+from matplotlib.figure import Figure as Drawing
+
+from theorysim.lab import figures, outputs, provenance
 from theorysim.lab.console import Display
 from theorysim.lab.errors import one_line
 from theorysim.lab.fields import field_docs
 from theorysim.lab.outputs import Layout
 from theorysim.lab.records import ClaimRecord, ExperimentRecord, FigureRecord, Outcome
 from theorysim.lab.sim import Claim, Experiment, Figure, Sim
-
-if TYPE_CHECKING:
-    import jax
-    import xarray as xr
+from theorysim.numerics.stats import Verdict
+from theorysim.sweep import sweep
 
 __all__ = ["Job", "MissingExperiment", "Results", "experiment_key", "run_sim"]
 
@@ -62,7 +64,7 @@ class MissingExperiment(Exception):
     """A claim or figure asked for the data of an experiment that failed or was not run."""
 
 
-class Results(Mapping[str, "xr.Dataset"]):
+class Results(Mapping[str, xr.Dataset]):
     """Experiment name -> data set; asking for one that failed says so.
 
     Args:
@@ -70,11 +72,11 @@ class Results(Mapping[str, "xr.Dataset"]):
         missing: experiment name -> why there is no data set.
     """
 
-    def __init__(self, datasets: Mapping[str, "xr.Dataset"], missing: Mapping[str, str]):
+    def __init__(self, datasets: Mapping[str, xr.Dataset], missing: Mapping[str, str]):
         self._datasets = dict(datasets)
         self._missing = dict(missing)
 
-    def __getitem__(self, name: str) -> "xr.Dataset":
+    def __getitem__(self, name: str) -> xr.Dataset:
         if name in self._missing:
             raise MissingExperiment(self._missing[name])
         if name not in self._datasets:
@@ -88,15 +90,13 @@ class Results(Mapping[str, "xr.Dataset"]):
         return len(self._datasets)
 
 
-def experiment_key(seed: int, name: str) -> "jax.Array":
+def experiment_key(seed: int, name: str) -> jax.Array:
     """Return the random key of an experiment: a function of the seed and the experiment's name alone.
 
     Example:
         >>> experiment_key(0, "tosses").shape
         ()
     """
-    import jax
-
     return jax.random.fold_in(jax.random.key(seed), provenance.stable_hash(name))
 
 
@@ -127,14 +127,14 @@ def run_sim(job: Job, display: Display) -> Outcome:
     complete = not any(record.status == "skipped" for record in experiments)
     claims = tuple(_judge(claim, data, job.config) for claim in job.sim.claims.values())
     folder = job.layout.gallery if complete else job.layout.results / "figures"
-    figures = tuple(_draw(figure, data, job.config, folder) for figure in job.sim.figures.values())
-    outcome = Outcome(job.sim.slug, job.preset, tuple(experiments), claims, figures, complete)
+    drawn = tuple(_draw(figure, data, job.config, folder) for figure in job.sim.figures.values())
+    outcome = Outcome(job.sim.slug, job.preset, tuple(experiments), claims, drawn, complete)
     _write_records(job, outcome, seconds=time.perf_counter() - started)
     return outcome
 
 
 def _obtain(
-    job: Job, experiment: Experiment, mark: str, datasets: dict[str, "xr.Dataset"], display: Display
+    job: Job, experiment: Experiment, mark: str, datasets: dict[str, xr.Dataset], display: Display
 ) -> ExperimentRecord:
     """Load an experiment that is still valid, or run it; put its data set into `datasets`."""
     display.begin(experiment.name, experiment.title)
@@ -164,12 +164,8 @@ def _obtain(
 
 
 def _compute(
-    job: Job, experiment: Experiment, mark: str, datasets: dict[str, "xr.Dataset"], display: Display
+    job: Job, experiment: Experiment, mark: str, datasets: dict[str, xr.Dataset], display: Display
 ) -> ExperimentRecord:
-    import xarray as xr
-
-    from theorysim.sweep import sweep
-
     cells = job.layout.cells(experiment.name)
     if job.fresh:
         shutil.rmtree(cells, ignore_errors=True)
@@ -202,8 +198,6 @@ def _compute(
 
 
 def _judge(claim: Claim, data: Results, config: Any) -> ClaimRecord:
-    from theorysim.numerics.stats import Verdict
-
     judged = ClaimRecord(
         claim.name, claim.statement, claim.unit, claim.expected, "undecided", None, None, None, ""
     )
@@ -222,10 +216,6 @@ def _judge(claim: Claim, data: Results, config: Any) -> ClaimRecord:
 
 
 def _draw(figure: Figure, data: Results, config: Any, folder: Path) -> FigureRecord:
-    from matplotlib.figure import Figure as Drawing
-
-    from theorysim.lab import figures
-
     record = FigureRecord(figure.name, figure.caption, drawn=True)
     png, svg = folder / f"{figure.name}.png", folder / f"{figure.name}.svg"
     try:
@@ -258,7 +248,7 @@ def _write_records(job: Job, outcome: Outcome, *, seconds: float) -> None:
     if not outcome.complete:
         return
     public = _without(("trace",), {"run": run, "claims": claims})
-    public = _without_places(public, layout.out)
+    public = _without_places(public, {layout.out: "DIR", job.source.parent: "SIMS", Path.home(): "~"})
     outputs.write_json(layout.gallery / "claims.json", public["claims"])
     outputs.write_json(layout.gallery / "run.json", public["run"])
     kept = {f"{figure.name}{suffix}" for figure in outcome.figures for suffix in (".png", ".svg")}
@@ -302,12 +292,13 @@ def _without(names: tuple[str, ...], value: Any) -> Any:
     return [_without(names, item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _without_places(value: Any, out: Path) -> Any:
-    """Replace folders of this machine, which an error message may name, by `DIR` and `~`."""
+def _without_places(value: Any, places: dict[Path, str]) -> Any:
+    """Replace folders of this machine, which an error message may name."""
     if isinstance(value, dict):
-        return {key: _without_places(item, out) for key, item in value.items()}
+        return {key: _without_places(item, places) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_places(item, out) for item in value]
+        return [_without_places(item, places) for item in value]
     if isinstance(value, str):
-        return value.replace(str(out.resolve()), "DIR").replace(str(Path.home()), "~")
+        for place, name in places.items():
+            value = value.replace(str(place.resolve()), name)
     return value

@@ -70,7 +70,7 @@ class Claim(NamedTuple):
     """Short label such as C5."""
     statement: str
     """The statement in one sentence."""
-    expected: Status
+    expected: str
     """The verdict that the sim's author expects."""
     unit: str
     """Unit of the measured and predicted numbers; empty for a pure number."""
@@ -127,7 +127,7 @@ class Sim:
         return function
 
     def claim(
-        self, name: str, statement: str, *, expected: Status = "confirmed", unit: str = ""
+        self, name: str, statement: str, *, expected: str = "confirmed", unit: str = ""
     ) -> Callable[[F], F]:
         """Register `function(data, cfg) -> Verdict` under a label, with the verdict you expect.
 
@@ -151,7 +151,7 @@ class Sim:
 
         return register
 
-    def figure(self, caption: str, name: str | None = None) -> Callable[[F], F]:
+    def figure(self, caption: Any, name: str | None = None) -> Callable[[F], F]:
         """Register `function(data, cfg) -> matplotlib.figure.Figure` with its caption.
 
         Args:
