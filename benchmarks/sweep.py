@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import theorysim
 from benchmarks.harness import Comparison, benchmark
+from theorysim.sweep import sweep
 
 GROWTH = np.linspace(3.5, 4.0, 1000)
 START = np.linspace(0.1, 0.9, 100)
@@ -30,7 +30,7 @@ def lyapunov(growth, start):
 
 
 def _swept():
-    return theorysim.sweep(lyapunov, vary={"growth": GROWTH, "start": START}, progress=False).value.values
+    return sweep(lyapunov, vary={"growth": GROWTH, "start": START}, progress=False).value.values
 
 
 def _flat():

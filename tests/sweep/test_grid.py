@@ -52,7 +52,7 @@ def test_any_sequence_of_integers_stays_integer(values):
 
 
 def test_float32_stays_float32_and_a_data_array_lends_dim_and_attrs():
-    given_values = xr.DataArray(np.float32([1, 2]), dims="run", attrs={"units": "s"})
+    given_values = xr.DataArray(np.array([1, 2], np.float32), dims="run", attrs={"units": "s"})
     (axis,) = make_grid({"time": given_values}, None, 0).varied
     assert (axis.dim, axis.values.dtype, axis.attrs) == ("run", np.float32, {"units": "s"})
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 from collections import namedtuple
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -76,7 +77,7 @@ def test_more_points_reuse_the_cells_of_fewer_when_no_key_enters(tmp_path, compu
     ],
 )
 def test_whatever_changes_the_numbers_is_computed_again(tmp_path, computed, change):
-    asked = ASKED | {"batch": 4}
+    asked: dict[str, Any] = ASKED | {"batch": 4}
     sweep(loss, **asked, store=tmp_path)
     before = len(computed)
     sweep(loss, **(asked | change), store=tmp_path)
@@ -84,9 +85,9 @@ def test_whatever_changes_the_numbers_is_computed_again(tmp_path, computed, chan
 
 
 def test_another_precision_is_computed_again(tmp_path, computed):
-    sweep(kernels.square, vary={"x": np.float32([1, 2])}, store=tmp_path)
+    sweep(kernels.square, vary={"x": np.array([1, 2], np.float32)}, store=tmp_path)
     with jax.enable_x64(False):
-        sweep(kernels.square, vary={"x": np.float32([1, 2])}, store=tmp_path)
+        sweep(kernels.square, vary={"x": np.array([1, 2], np.float32)}, store=tmp_path)
     assert len(computed) == 2
 
 

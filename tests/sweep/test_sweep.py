@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,8 @@ def test_every_point_is_what_the_function_gives_there():
 
 
 def test_the_module_is_the_function():
-    assert theorysim.sweep(kernels.square, vary={"x": [3.0]}).value.item() == 9
+    called: Any = theorysim.sweep
+    assert called(kernels.square, vary={"x": [3.0]}).value.item() == 9
 
 
 @pytest.mark.parametrize("batch", ["auto", 1, 4, 100])
@@ -99,7 +101,7 @@ def test_dtypes_are_kept():
         seen.update(i=i.dtype, f=f.dtype, g=g.dtype, b=b.dtype)
         return {"half": jnp.bfloat16(1.5), "flag": b, "number": 1j * f}
 
-    data = sweep(look, vary={"i": [1], "f": np.float32([1]), "g": [0.5], "b": [True]})
+    data = sweep(look, vary={"i": [1], "f": np.array([1], np.float32), "g": [0.5], "b": [True]})
     assert seen == {"i": np.int64, "f": np.float32, "g": np.float64, "b": bool}
     assert data.half.dtype == np.float32 and data.half.item() == 1.5
     assert data.flag.dtype == bool and data.number.dtype.kind == "c"
@@ -148,6 +150,16 @@ def test_attrs_tell_how_it_was_computed():
         "theorysim": theorysim.__version__,
         "wall_seconds": 0,
     }
+
+
+def test_results_survive_netcdf(tmp_path):
+    laws = np.array([[0.5, 0.5], [0.1, 0.9], [1.0, 0.0]])
+    asked = {"vary": {"p": laws}, "cases": {"kind": ["a", "b"], "act": [np.sin, np.cos]}}
+    data = sweep(lambda p, kind, act: p[0] * len(kind), **asked, batch=2)
+    data.to_netcdf(tmp_path / "data.nc", engine="h5netcdf")
+    with xr.open_dataset(tmp_path / "data.nc", engine="h5netcdf") as read:
+        xr.testing.assert_equal(read, data)
+        assert read.attrs["diverged"] == 0 and read.attrs["batch"] == 2
 
 
 def test_the_same_sweep_again_compiles_and_traces_nothing():

@@ -226,8 +226,9 @@ def _in_installed_file(file: str) -> bool:
 
 
 def _file_of(value: Any) -> str:
+    """The file of the module of `value`; a module that is not registered is nobody's installed one."""
     module = sys.modules.get(getattr(value, "__module__", None) or "builtins")
-    return getattr(module, "__file__", None) or _BUILT_IN
+    return (getattr(module, "__file__", None) or _BUILT_IN) if module else ""
 
 
 def _is_installed(value: Any) -> bool:

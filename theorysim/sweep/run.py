@@ -12,6 +12,7 @@ Example:
     ((2, 2), 0)
 """
 
+import itertools
 import math
 import os
 import sys
@@ -177,37 +178,40 @@ class _Run:
     ) -> Iterator[Outcome]:
         """What remains to compute, case by case on devices, all cases together on an executor."""
         job = self.job
+        missing = self.take_in_stored()
+        if self.store:
+            left = 1 - self.points / self.meter.total_points
+            self.store.require_space(round(total_bytes(job) * left))
+        report(self.event())
+        unknown = [case for case in range(len(job.cases)) if case not in missing]
         if job.executor is None:
             for case in range(len(job.cases)):
                 if interrupted():
                     return
-                missing = self.missing_cells(case, self.batch_of(case))
-                report(self.event())
-                yield from workers.on_devices(job, missing, interrupted)
+                if case in unknown:
+                    missing[case] = self.begin(case, workers.batch_for(job, case, self.cells_wanted()))
+                yield from workers.on_devices(job, missing[case], interrupted)
         else:
-            cases = range(len(job.cases))
-            unknown = [case for case in cases if load_batch(job, self.store, case) is None]
             for case, batch in workers.batches_by_executor(job, unknown, self.cells_wanted()):
-                self.remember_batch(case, batch)
-            missing = [cell for case in cases for cell in self.missing_cells(case, self.batch_of(case))]
-            report(self.event())
-            yield from workers.by_executor(job, missing, interrupted)
+                missing[case] = self.begin(case, batch)
+            yield from workers.by_executor(job, itertools.chain(*missing.values()), interrupted)
 
-    def batch_of(self, case: int) -> int:
-        """The batch of a case: given, stored, or chosen now and stored."""
-        if case not in self.batches:
-            known = load_batch(self.job, self.store, case)
-            if known is None:
-                self.remember_batch(case, workers.batch_for(self.job, case, self.cells_wanted()))
-            else:
-                self.batches[case] = known
-        return self.batches[case]
+    def take_in_stored(self) -> dict[int, list[Cell]]:
+        """Read the stored cells of all cases whose batch is known; return their missing ones."""
+        missing = {}
+        for case in range(len(self.job.cases)):
+            batch = load_batch(self.job, self.store, case)
+            if batch is not None:
+                self.batches[case] = batch
+                missing[case] = self.missing_cells(case, batch)
+        return missing
 
-    def remember_batch(self, case: int, batch: int) -> None:
-        """Keep a choice, so that a restart makes the same cells."""
+    def begin(self, case: int, batch: int) -> list[Cell]:
+        """Keep a choice of batch, so that a restart makes the same cells, and return the missing cells."""
         self.batches[case] = batch
         if self.store:
             self.store.put(_batch_digest(self.job, case), {"batch": np.asarray(batch)})
+        return self.missing_cells(case, batch)
 
     def cells_wanted(self) -> int:
         """The least number of cells per case."""
@@ -219,7 +223,7 @@ class _Run:
         )
 
     def missing_cells(self, case: int, batch: int) -> list[Cell]:
-        """Take in the stored cells of a case and return the others, for which there must be space."""
+        """Take in the stored cells of a case and return the others."""
         missing = []
         for cell in cells_of(self.job, case, batch):
             arrays = load_cell(self.job, self.store, cell)
@@ -227,9 +231,6 @@ class _Run:
                 missing.append(cell)
             else:
                 self.place(cell, arrays)
-        if self.store and missing:
-            points = sum(cell.stop - cell.start for cell in missing)
-            self.store.require_space(total_bytes(self.job) * points // self.meter.total_points)
         return missing
 
     def keep(self, outcome: Outcome) -> None:
@@ -256,7 +257,7 @@ class _Run:
     def event(self) -> ProgressEvent:
         """How far the run is; cases of unknown batch are taken to have as many cells as the others."""
         known = sum(math.ceil(self.job.grid.points / batch) for batch in self.batches.values())
-        total = round(known * len(self.job.cases) / len(self.batches))
+        total = round(known * len(self.job.cases) / max(len(self.batches), 1))
         return self.meter.event(
             done_cells=self.cells,
             total_cells=total,
