@@ -14,7 +14,7 @@ Example:
 import contextlib
 import dataclasses
 import functools
-import time
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -158,11 +158,22 @@ def compute(
     """Run a compiled program on host arrays and bring its outputs, each `(points, …)`, back to the host."""
     with _noting(kernel):
         outputs = program.call(columns, index.astype(np.uint32), key_data)
-        started = time.perf_counter()
-        # Polled, not awaited: Python delivers Ctrl-C only between its own instructions. Costs at most 0.5 %.
-        while not all(output.is_ready() for output in outputs):
-            time.sleep(min(0.02, (time.perf_counter() - started) / 200))
+        _await(outputs)
         return [np.asarray(output) for output in outputs]
+
+
+def _await(outputs: Any) -> None:
+    """Wait so that Ctrl-C is heard: Python interrupts its own locks by signals, but not a wait inside JAX."""
+    finished = threading.Event()
+
+    def watch() -> None:
+        with contextlib.suppress(Exception):  # the caller meets it when it fetches the outputs
+            jax.block_until_ready(outputs)
+        finished.set()
+
+    # No daemon: Python must not exit under a thread that is inside JAX.
+    threading.Thread(target=watch).start()
+    finished.wait()
 
 
 def _point_function(kernel: Kernel) -> Callable[..., Any]:
