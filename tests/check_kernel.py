@@ -30,6 +30,7 @@ import numpy as np
 
 __all__ = ["check_kernel"]
 
+# A real dtype and the complex one of the same precision.
 FLOATS = {jnp.dtype(jnp.float32): jnp.dtype(jnp.complex64), jnp.dtype(jnp.float64): jnp.dtype(jnp.complex128)}
 
 
@@ -74,31 +75,27 @@ def check_kernel(
     def bound(*args, **other):
         return fn(**dict(zip(names, args, strict=True)) | fixed | other)
 
-    _check_dtype(bound, args)
-    _check_jit(bound, args, rtol)
+    eager = {dtype: bound(*_cast(args, dtype)) for dtype in FLOATS}
+    exact = eager[jnp.dtype(jnp.float64)]
+    if any(_is_float(leaf) for leaf in jax.tree.leaves(args)):
+        _check_dtype(eager)
+    _compare("jit = eager", jax.jit(bound)(*args), exact, rtol)
     _check_vmap(bound, args, points, key, rtol)
     if key is None:
-        _check_float32(bound, args, float32_rtol)
+        _compare("float32 close to float64", eager[jnp.dtype(jnp.float32)], exact, float32_rtol)
     if smooth:
         positions = [i for i, arg in enumerate(args) if _only_floats(arg)] if wrt is None else wrt
-        _check_grad(bound, args, names, positions, grad_rtol)
+        _check_grad(bound, exact, args, names, positions, grad_rtol)
     for changes in bad:
         _check_bad_input(fn, dict(zip(names, args, strict=True)) | fixed, changes)
     _check_example(fn)
 
 
-def _check_dtype(fn, args):
-    if not any(_is_float(leaf) for leaf in jax.tree.leaves(args)):
-        return
-    for dtype, complex_dtype in FLOATS.items():
-        out = fn(*_cast(args, dtype))
+def _check_dtype(eager):
+    for dtype, out in eager.items():
         for name, leaf in _leaves(out):
-            if jnp.issubdtype(leaf.dtype, jnp.inexact) and leaf.dtype not in (dtype, complex_dtype):
+            if jnp.issubdtype(leaf.dtype, jnp.inexact) and leaf.dtype not in (dtype, FLOATS[dtype]):
                 _fail("dtype follows input", f"{dtype} in, {leaf.dtype} out{name}")
-
-
-def _check_jit(fn, args, rtol):
-    _compare("jit = eager", jax.jit(fn)(*args), fn(*args), rtol)
 
 
 def _check_vmap(fn, args, points, key, rtol):
@@ -116,16 +113,12 @@ def _check_vmap(fn, args, points, key, rtol):
         _compare("vmap = loop", mapped, jax.tree.map(lambda *leaves: jnp.stack(leaves), *loop), rtol)
 
 
-def _check_float32(fn, args, rtol):
-    _compare("float32 close to float64", fn(*_cast(args, jnp.float32)), fn(*args), rtol)
-
-
-def _check_grad(fn, args, names, positions, rtol):
+def _check_grad(fn, exact, args, names, positions, rtol):
     property_ = "grad = finite difference"
     generator = np.random.default_rng(0)
     weights = [
         generator.normal(size=leaf.shape) / max(float(jnp.max(jnp.abs(leaf), initial=0.0)), 1e-300)
-        for _, leaf in _leaves(fn(*args))
+        for _, leaf in _leaves(exact)
         if _is_float(leaf)
     ]
     if not weights or not positions:
@@ -150,13 +143,13 @@ def _check_grad(fn, args, names, positions, rtol):
             return jax.tree.map(lambda a, b: a + t * b, x, v)
 
         slopes = jax.tree.map(lambda g, v: jnp.sum(g * v), gradient, direction)
-        exact = float(sum(jax.tree.leaves(slopes)))
+        slope = float(sum(jax.tree.leaves(slopes)))
         # Five points: the error is h^4 times the fifth derivative.
         f = {k: float(value(i, moved(k * h))) for k in (-2, -1, 1, 2)}
         estimate = (f[-2] - 8 * f[-1] + 8 * f[1] - f[2]) / (12 * h)
         rounding = 1e-14 * max(map(abs, f.values())) / h
-        if not abs(exact - estimate) <= rtol * max(abs(exact), abs(estimate)) + rounding:
-            _fail(property_, f"{names[i]}: gradient gives {exact:.10g}, differences give {estimate:.10g}")
+        if not abs(slope - estimate) <= rtol * max(abs(slope), abs(estimate)) + rounding:
+            _fail(property_, f"{names[i]}: gradient gives {slope:.10g}, differences give {estimate:.10g}")
 
 
 def _check_bad_input(fn, arguments, changes):

@@ -59,3 +59,11 @@ def test_sums_to_one_with_the_right_mean_and_variance():
     np.testing.assert_allclose(law.sum(-1), 1, rtol=1e-13)
     np.testing.assert_allclose(law @ k, n * x, rtol=1e-12)
     np.testing.assert_allclose((law * (k - (n * x)[:, None]) ** 2).sum(-1), n * x * (1 - x), rtol=1e-11)
+
+
+@pytest.mark.parametrize("n", [2, 6, 7, 49])
+def test_a_compiler_that_fuses_the_argument_makes_no_nan_at_the_ends(n):
+    def on_grid():
+        return binomial_pmf(n, jnp.arange(n + 1.0) / n)
+
+    np.testing.assert_allclose(jax.jit(on_grid)(), on_grid(), rtol=1e-12, atol=1e-15)

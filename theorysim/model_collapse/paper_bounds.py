@@ -19,8 +19,9 @@ Example:
     39.66
 """
 
+import math
+
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
@@ -29,8 +30,8 @@ from theorysim.numerics.validation import floating, real
 
 __all__ = ["log_drift_bound", "max_synthetic_bound"]
 
-_C0 = float(np.exp(3) / (2 * np.pi))
-_C1 = float(6 * np.e / np.pi**1.5)
+_C0 = math.exp(3) / (2 * math.pi)
+_C1 = 6 * math.e / math.pi**1.5
 
 
 def log_drift_bound(n: ArrayLike, N: ArrayLike, s: ArrayLike) -> Float[Array, "*batch"]:
@@ -53,13 +54,13 @@ def log_drift_bound(n: ArrayLike, N: ArrayLike, s: ArrayLike) -> Float[Array, "*
     """
     n, N = floating(real(n, "n", low=1)), floating(real(N, "N", low=1))
     s = floating(real(s, "s", low=2))
-    many_tokens = jnp.log(_C1 * s) + _C0 * n / (2 * np.e)
+    many_tokens = jnp.log(_C1 * s) + _C0 * n / (2 * math.e)
     between = jnp.log(_C1 * s) + (s / 2) * jnp.log(_C0 * n / s)
-    few_tokens = s * np.log(2) + jnp.log1p(-(2 ** (1 - s)))
+    few_tokens = s * math.log(2) + jnp.log1p(-(2 ** (1 - s)))
     log_G = jnp.where(
-        s >= _C0 * n / np.e + 2, many_tokens, jnp.where(s >= _C0 * n / 4 + 2, between, few_tokens)
+        s >= _C0 * n / math.e + 2, many_tokens, jnp.where(s >= _C0 * n / 4 + 2, between, few_tokens)
     )
-    return 0.5 * jnp.log(np.pi * n / 2) - jnp.log(N) + log_G
+    return 0.5 * jnp.log(math.pi * n / 2) - jnp.log(N) + log_G
 
 
 def max_synthetic_bound(eps: ArrayLike, N: ArrayLike, s: ArrayLike) -> Float[Array, "*batch"]:
@@ -85,5 +86,5 @@ def max_synthetic_bound(eps: ArrayLike, N: ArrayLike, s: ArrayLike) -> Float[Arr
     """
     eps = floating(real(eps, "eps", low=0, low_open=True))
     N, s = floating(real(N, "N", low=1)), floating(real(s, "s", low=2))
-    reach = jnp.log(np.sqrt(2) * np.pi * N * eps / (6 * np.e * s))
-    return jnp.floor(2 * np.pi * np.exp(-2) * jnp.minimum(s - 2, reach))
+    reach = jnp.log(math.sqrt(2) * math.pi * N * eps / (6 * math.e * s))
+    return jnp.floor(2 * math.pi * math.exp(-2) * jnp.minimum(s - 2, reach))

@@ -93,9 +93,13 @@ def _row(values: np.ndarray, like: Array) -> Array:
 
 def _deviance(k: Array, m: Array) -> Array:
     """D(k, m) = k log(k/m) + m - k for k > 0, m >= 0, without cancellation near k = m."""
-    excess = (k - m) / m
-    near = m * ((1 + excess) * jnp.log1p(excess) - excess)
-    return jnp.where(m > 0, near, jnp.inf)
+    # A fused loop may compute an m near zero twice and round it differently: 0 here, 1e-16 in the comparison.
+    # So nothing divides by m, and far from k, where nothing cancels, m enters by its logarithm alone.
+    safe = jnp.maximum(m, 1e-30)
+    excess = (k - safe) / safe
+    near = safe * ((1 + excess) * jnp.log1p(excess) - excess)
+    far = k * jnp.log1p(excess) - (k - m)
+    return jnp.where(m > 0, jnp.where(excess > 1, far, near), jnp.inf)
 
 
 def _stirling_error(n: int) -> np.ndarray:
