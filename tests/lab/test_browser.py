@@ -52,11 +52,13 @@ def opened(browser, report):
     """Open the report and fail on any complaint of the browser or request over the network."""
     contexts, complaints = [], []
 
-    def open_page(*, width: int = 1200, scheme: str = "light", script: bool = True):
+    def open_page(*, width: int = 1200, scheme: str = "light", script: bool = True, kept: str = ""):
         context = browser.new_context(
             viewport={"width": width, "height": 800}, color_scheme=scheme, java_script_enabled=script
         )
         contexts.append(context)
+        if kept:
+            context.add_init_script(f"localStorage.setItem('theorysim-theme', '{kept}')")
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -132,10 +134,10 @@ def test_it_follows_the_system_and_the_button(opened):
     bright = background(light)
     light.locator("#theme").click()
     assert background(light) == background(dark)
-    light.reload()
-    assert background(light) == background(dark), "the choice is remembered"
+    assert light.evaluate("localStorage.getItem('theorysim-theme')") == "dark"
     light.locator("#theme").click()
     assert background(light) == bright
+    assert background(opened(scheme="light", kept="dark")) == background(dark)
 
 
 def test_it_can_be_read_without_script(opened):

@@ -10,6 +10,7 @@ Example:
 """
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -266,10 +267,10 @@ def _compute(asked: Sequence[_Asked], command: Sequence[str]) -> int:
                 outcomes.append(run_sim(_job(item), display))
         report = build_report(options.out) if any(outcome.complete for outcome in outcomes) else None
     except KeyboardInterrupt:
-        resume = " ".join(command)
+        resume = shlex.join(word for word in command if word != "--fresh")
         print(
             f"interrupted; finished experiments and cells are kept in {options.out / 'results'}; "
-            f"to go on, run the same again: {resume}",
+            f"to go on: {resume}",
             file=sys.stderr,
         )
         return 130

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from theorysim.lab.formatting import duration, measured, number
@@ -61,11 +61,17 @@ class Display:
             BarColumn(bar_width=18),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[said]}", style="dim"),
+            TextColumn("{task.fields[said]}"),
+            TextColumn(
+                "{task.fields[title]}",
+                style="dim",
+                table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
+            ),
             console=console,
+            expand=True,
             disable=not self.live,
         )
-        self._overall = self._bars.add_task("all experiments", total=total, mark=" ", said="")
+        self._overall = self._bars.add_task("all experiments", total=total, mark=" ", said="", title="")
         self._task: TaskID | None = None
         self._name = ""
         self._ended = 0
@@ -85,7 +91,7 @@ class Display:
         """Start the line of an experiment."""
         self._name, self._last_line = name, time.monotonic()
         self._points_before = self._points = 0
-        self._task = self._bars.add_task(name, total=1.0, mark="[cyan]▸[/]", said=title)
+        self._task = self._bars.add_task(name, total=1.0, mark="[cyan]▸[/]", said="", title=title)
 
     @property
     def points(self) -> int:
@@ -98,7 +104,7 @@ class Display:
             self._points_before += self._points
         self._points = event.done_points
         share = event.done_points / max(event.total_points, 1)
-        said = f"{event.points_per_second:.3g} points/s"
+        said = f"{event.points_per_second:.3g} points/s" if event.points_per_second else "compiling"
         if event.eta_seconds == event.eta_seconds and event.eta_seconds > 1:
             said += f" · {duration(event.eta_seconds)} left"
         if self._task is not None:
