@@ -3,6 +3,7 @@ import functools
 import importlib.util
 import sys
 import threading
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -163,6 +164,28 @@ def test_another_process_finds_the_same_digest():
     outputs = {process.communicate(timeout=120)[0] for process in (first, second)}
     assert len(outputs) == 1
     assert len(outputs.pop().strip()) == 64
+
+
+SCALE = 2.0
+
+
+def scaled(x):
+    return SCALE * x
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_changed_global_gives_new_numbers(tmp_path, monkeypatch, stored):
+    asked: dict[str, Any] = {"vary": {"x": [1.0]}, "store": tmp_path if stored else None}
+    assert sweep(scaled, **asked).value.item() == 2.0
+    monkeypatch.setattr(sys.modules[__name__], "SCALE", 3.0)
+    assert sweep(scaled, **asked).value.item() == 3.0
+
+
+def test_data_that_contain_themselves_have_no_digest():
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(TypeError, match="contain themselves"):
+        digest(endless)
 
 
 def test_what_has_no_content_is_an_error_only_with_a_store(tmp_path):

@@ -6,7 +6,7 @@ ahead of time, so that their memory is known before they run, and a bounded numb
 sweep asked twice compiles once.
 
 Example:
-    >>> kernel = Kernel(lambda x: x * x, (), (Input("x", (), "float32"),), None, "")
+    >>> kernel = Kernel(lambda x: x * x, (), (Input("x", (), "float32"),), None, "", "")
     >>> [variable.name for variable in variables(kernel, current_settings())]
     ['value']
 """
@@ -60,6 +60,8 @@ class Kernel(NamedTuple):
     """The random generator's name, or None when `fn` takes no key."""
     case_repr: str
     """Tells 1 from 1.0 and True, which are equal and hash alike, in the cache of programs."""
+    content: str
+    """The digest of `fn`: a program is not used again when something that `fn` refers to has changed."""
 
 
 class Settings(NamedTuple):

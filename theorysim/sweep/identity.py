@@ -48,7 +48,10 @@ def digest(value: Any) -> str:
         TypeError: something in it has no content to go by (an open file, a generator, a lock).
     """
     hasher = _Hasher()
-    hasher.add(value)
+    try:
+        hasher.add(value)
+    except RecursionError:
+        raise TypeError(f"data that contain themselves have no digest, got {type(value).__name__}") from None
     return hasher.state.hexdigest()
 
 

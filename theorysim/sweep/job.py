@@ -52,6 +52,8 @@ class Job(NamedTuple):
     lanes: int
     """Devices, or workers of the executor, that compute cells side by side."""
     settings: Settings
+    content: str
+    """The digest of `fn`; empty if it has none, which only a store forbids."""
     variables: tuple[Variable, ...]
     axes: dict[str, tuple[str, ...]]
     frame: xr.Dataset
@@ -98,6 +100,7 @@ def check(
         executor=executor,
         lanes=lanes,
         settings=compiled.current_settings(),
+        content=_content(fn, stored),
         variables=(),
         axes={},
         frame=xr.Dataset(),
@@ -117,7 +120,7 @@ def kernel_of(job: Job, case: int) -> Kernel:
     inputs = tuple(
         compiled.Input(axis.name, axis.values.shape[1:], axis.values.dtype.name) for axis in job.grid.varied
     )
-    return Kernel(job.fn, job.cases[case], inputs, job.key_impl, repr(job.cases[case]))
+    return Kernel(job.fn, job.cases[case], inputs, job.key_impl, repr(job.cases[case]), job.content)
 
 
 def cells_of(job: Job, case: int, batch: int) -> list[Cell]:
@@ -172,13 +175,22 @@ def _case_digests(job: Job) -> list[str]:
     """What all cells of a case share: function, versions, settings, backend, key, case, inputs."""
     shared = digest(
         (
-            job.fn,
+            job.content,
             (theorysim.__version__, jax.__version__, np.__version__),
             (job.settings, job.devices[0].platform, job.key_data, job.key_impl),
             tuple(job.variables),
         )
     )
     return [digest((shared, case, [axis.name for axis in job.grid.varied])) for case in job.cases]
+
+
+def _content(fn: Callable[..., Any], stored: bool) -> str:
+    try:
+        return digest(fn)
+    except TypeError:
+        if stored:
+            raise
+        return ""
 
 
 def _key(key: Any, replicas: int) -> tuple[np.ndarray | None, str | None]:
