@@ -27,12 +27,11 @@ Example:
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from theorysim.model_collapse.draws import token_sampler, uniform_indices
+from theorysim.model_collapse.draws import random_words, scale, token_sampler, uniform_indices, unit
 from theorysim.model_collapse.scenario import Scenario
 
 __all__ = ["Chain", "build_chain"]
@@ -54,11 +53,12 @@ class Chain(NamedTuple):
 
 
 class _Truth(NamedTuple):
-    """What a chain needs of p: draws from it, and counts and laws over its vocabulary."""
+    """What a chain needs of p: draws from it, counts and laws over its vocabulary."""
 
-    draw: Callable[[Array, int], Array]
+    draw: Callable[[Array], Array]
     count: Callable[..., Array]
     law: Callable[[Array, Any], Array]
+    dtype: Any
 
 
 def build_chain(scenario: Scenario, p: Float[Array, " s"], *, weight: Any, num_gens: int) -> Chain:
@@ -78,7 +78,7 @@ def build_chain(scenario: Scenario, p: Float[Array, " s"], *, weight: Any, num_g
     def law(counts: Array, total: Any) -> Array:
         return counts.astype(p.dtype) / total
 
-    truth = _Truth(token_sampler(p), count, law)
+    truth = _Truth(token_sampler(p), count, law, p.dtype)
     n, N, K = scenario.n, scenario.N, scenario.K
     if scenario.kind == "replace":
         return _replace(truth, n)
@@ -97,7 +97,7 @@ def build_chain(scenario: Scenario, p: Float[Array, " s"], *, weight: Any, num_g
 
 def _replace(truth: _Truth, n: int) -> Chain:
     def first(key: Array) -> tuple[Array, Array]:
-        ids = truth.draw(key, n)
+        ids = truth.draw(random_words(key, n))
         return ids, truth.law(truth.count(ids), n)
 
     def advance(key: Array, m: Array, ids: Array) -> tuple[Array, Array]:
@@ -109,7 +109,7 @@ def _replace(truth: _Truth, n: int) -> Chain:
 
 def _mixed(truth: _Truth, n: int, N: int) -> Chain:
     def first(key: Array) -> tuple[tuple[Array, Array], Array]:
-        real = truth.draw(key, N)
+        real = truth.draw(random_words(key, N))
         counts = truth.count(real)
         return (jnp.concatenate([real, jnp.zeros(n, real.dtype)]), counts), truth.law(counts, N)
 
@@ -126,7 +126,7 @@ def _mixed(truth: _Truth, n: int, N: int) -> Chain:
 def _accumulate(truth: _Truth, n: int, N: int, num_gens: int) -> Chain:
 
     def first(key: Array) -> tuple[tuple[Array, Array], Array]:
-        real = truth.draw(key, N)
+        real = truth.draw(random_words(key, N))
         counts = truth.count(real)
         return (jnp.concatenate([real, jnp.zeros(n * num_gens, real.dtype)]), counts), truth.law(counts, N)
 
@@ -149,7 +149,7 @@ def _pooled_window(truth: _Truth, batch: int, K: int) -> Chain:
         return truth.law(truth.count(ring, (jnp.arange(K * batch) < size).astype(jnp.int32)), size)
 
     def first(key: Array) -> tuple[Array, Array]:
-        ids = truth.draw(key, batch)
+        ids = truth.draw(random_words(key, batch))
         ring = jnp.concatenate([ids, jnp.zeros((K - 1) * batch, ids.dtype)])
         return ring, pool(ring, 1)
 
@@ -166,20 +166,16 @@ def _fresh_window(truth: _Truth, batch: int, K: int) -> Chain:
     """The data of model t, min(t, K) batches, lie in row t mod K of a ring; model m draws from each row."""
 
     def first(key: Array) -> tuple[Array, Array]:
-        ids = truth.draw(key, batch)
+        ids = truth.draw(random_words(key, batch))
         ring = jnp.zeros((K, K * batch), ids.dtype)
         return lax.dynamic_update_slice(ring, ids[None], (1 % K, 0)), truth.law(truth.count(ids), batch)
 
     def advance(key: Array, m: Array, ring: Array) -> tuple[Array, Array]:
-        truth_key, model_key = jax.random.split(key)
-        source = m - 1 - jnp.arange(K)  # the last K models, newest first; negative ones do not exist
-        size = jnp.clip(source, 1, K) * batch
-
-        def draw(key: Array, t: Array, size: Array) -> Array:
-            return ring[t % K, uniform_indices(key, batch, size, max_size=K * batch)]
-
-        data = jax.vmap(draw)(jax.random.split(model_key, K), source, size)
-        data = jnp.where(source[:, None] == 0, truth.draw(truth_key, batch)[None], data).reshape(-1)
+        words = random_words(key, (K + 1) * batch)
+        # The last K models, newest first; negative ones do not exist.
+        source = m - 1 - jnp.arange(K)[:, None]
+        index = scale(words[batch:].reshape(K, batch), jnp.clip(source, 1, K) * batch)
+        data = jnp.where(source == 0, truth.draw(words[:batch])[None], ring[source % K, index]).reshape(-1)
         ring = lax.dynamic_update_slice(ring, data[None], (m % K, 0))
         size = jnp.minimum(m, K) * batch
         return ring, truth.law(truth.count(data, (jnp.arange(K * batch) < size).astype(jnp.int32)), size)
@@ -191,14 +187,14 @@ def _random_pool(truth: _Truth, n: int, num_gens: int) -> Chain:
     """The n draws of model t lie at t n of one history; those at 0 stand for the truth and are never used."""
 
     def first(key: Array) -> tuple[Array, Array]:
-        ids = truth.draw(key, n)
+        ids = truth.draw(random_words(key, n))
         history = jnp.zeros(n * (num_gens + 1), ids.dtype)
         return lax.dynamic_update_slice(history, ids, (n,)), truth.law(truth.count(ids), n)
 
     def advance(key: Array, m: Array, history: Array) -> tuple[Array, Array]:
-        truth_key, index_key = jax.random.split(key)
-        index = uniform_indices(index_key, n, m * n, max_size=_UNBOUNDED)
-        ids = jnp.where(index < n, truth.draw(truth_key, n), history[index])
+        words = random_words(key, 2 * n)
+        index = scale(words[:n], m * n)
+        ids = jnp.where(index < n, truth.draw(words[n:]), history[index])
         return lax.dynamic_update_slice(history, ids, (m * n,)), truth.law(truth.count(ids), n)
 
     return Chain(first, advance)
@@ -210,18 +206,14 @@ def _fresh_real(truth: _Truth, n: int, N: int, weight: Any) -> Chain:
         return (real, synthetic), (1 - weight) * real_law + weight * synthetic_law
 
     def first(key: Array) -> tuple[tuple[Array, Array], Array]:
-        real_key, synthetic_key = jax.random.split(key)
-        return train(truth.draw(real_key, N), truth.draw(synthetic_key, n))
+        ids = truth.draw(random_words(key, N + n))
+        return train(ids[:N], ids[N:])
 
     def advance(key: Array, m: Array, state: tuple[Array, Array]) -> tuple[tuple[Array, Array], Array]:
-        old_real, old_synthetic = state
-        truth_key, side_key, real_key, synthetic_key = jax.random.split(key, 4)
-        from_synthetic = jax.random.bernoulli(side_key, weight, (n,))
-        synthetic = jnp.where(
-            from_synthetic,
-            old_synthetic[uniform_indices(synthetic_key, n, n, max_size=n)],
-            old_real[uniform_indices(real_key, n, N, max_size=N)],
-        )
-        return train(truth.draw(truth_key, N), synthetic)
+        old = jnp.concatenate(state)
+        for_truth, for_side, for_index = jnp.split(random_words(key, N + 2 * n), [N, N + n])
+        of_synthetic = unit(for_side, truth.dtype) < weight
+        index = jnp.where(of_synthetic, N, 0) + scale(for_index, jnp.where(of_synthetic, n, N))
+        return train(truth.draw(for_truth), old[index])
 
     return Chain(first, advance)
