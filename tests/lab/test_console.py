@@ -24,9 +24,10 @@ from theorysim.sweep import ProgressEvent
         (0.25, "0.25"),
         (-1.5, "−1.5"),
         (123456.7, "123457"),
-        (1e6, "1.000e+06"),
-        (0.00012345, "1.234e-04"),
-        (1.2e-12, "1.200e-12"),
+        (1e6, "1.000 × 10⁶"),
+        (0.00012345, "1.234 × 10⁻⁴"),
+        (-9.99996e-7, "−1.000 × 10⁻⁶"),
+        (1.2e-12, "1.200 × 10⁻¹²"),
     ],
 )
 def test_numbers_have_four_digits(value, text):
@@ -43,8 +44,8 @@ def test_numbers_have_four_digits(value, text):
         (7.0, None, "7"),
         (None, 0.1, "–"),
         (math.nan, 0.1, "–"),
-        (2.5e8, 3e6, "(2.500 ± 0.030)e+08"),
-        (1.5e-12, 2e-14, "(1.500 ± 0.020)e-12"),
+        (2.5e8, 3e6, "(2.500 ± 0.030) × 10⁸"),
+        (1.5e-12, 2e-14, "(1.500 ± 0.020) × 10⁻¹²"),
     ],
 )
 def test_the_standard_error_sets_the_digits(value, error, text):
@@ -81,16 +82,17 @@ def test_every_experiment_has_its_line(terminal):
     console = Console(file=out, force_terminal=terminal, width=110, color_system=None)
     with Display(console, total=3) as display:
         for name, status in (("one", "done"), ("two", "failed"), ("three", "skipped")):
-            display.begin(name, "Toss")
+            display.begin(name, "Toss [all]")
             display.progress(event(10))
             error = "ValueError: no" if status == "failed" else ""
             display.end(
-                ExperimentRecord(name, "Toss", status, seconds=2.0, points=10, diverged=1, error=error)
+                ExperimentRecord(name, "Toss [all]", status, seconds=2.0, points=10, diverged=1, error=error)
             )
     said = out.getvalue()
-    assert "2.0 s, 10 points, 5/s, 1 diverged" in said
+    assert "2.0 s, 10 points, 5/s, 1 not finite" in said
     assert "failed after 2.0 s: ValueError: no" in said and "not run" in said
     assert ("all experiments" in said) is terminal
+    assert "Toss [all]" in said
 
 
 def test_verdicts_are_words_not_only_colours():

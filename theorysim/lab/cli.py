@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rich.text import Text
+
 from theorysim import __version__
 from theorysim.lab import catalog, outputs
 from theorysim.lab.cli_arguments import (
@@ -95,9 +97,9 @@ def _list(args: Sequence[str]) -> int:
     console = make_console()
     for slug in catalog.slugs():
         found = catalog.summary(catalog.find(slug))
-        console.print(f"[bold]{slug}[/]  {found.question}")
-        console.print(f"  {found.paper.title}. {found.paper.byline}. arXiv:{found.paper.arxiv}", style="dim")
-        console.print(f"  presets: {', '.join(found.presets)}", style="dim")
+        paper = f"{found.paper.title.rstrip('.')}. {found.paper.byline}. arXiv:{found.paper.arxiv}"
+        console.print(Text.assemble((slug, "bold"), f"  {found.question}"))
+        console.print(Text(f"  {paper}\n  presets: {', '.join(found.presets)}", style="dim"), soft_wrap=True)
     if not catalog.slugs():
         console.print("no sims are installed; `theorysim run FILE` runs one of your own")
     return 0
@@ -337,7 +339,7 @@ def _dry_run(asked: Sequence[_Asked]) -> int:
     for item in asked:
         for planned in plan_sim(_job(item)):
             stored = "  (a valid result is stored: nothing to compute)" if planned.stored else ""
-            console.print(f"[bold]{item.sim.slug}.{planned.name}[/]{stored}")
+            console.print(Text.assemble((f"{item.sim.slug}.{planned.name}", "bold"), stored))
             for number, plan in enumerate(planned.plans, start=1):
                 console.print(f"  sweep {number}", style="dim")
                 console.print("\n".join(f"    {line}" for line in str(plan).splitlines()), markup=False)

@@ -61,10 +61,11 @@ class Display:
             BarColumn(bar_width=18),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[said]}"),
+            TextColumn("{task.fields[said]}", markup=False),
             TextColumn(
                 "{task.fields[title]}",
                 style="dim",
+                markup=False,
                 table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
             ),
             console=console,
@@ -141,7 +142,7 @@ def claims_table(title: str, claims: Iterable[ClaimRecord]) -> Table:
         >>> claims_table("coins", [claim]).row_count
         1
     """
-    table = Table(title=title, title_justify="left", title_style="bold", expand=False, show_lines=True)
+    table = Table(title=Text(title), title_justify="left", title_style="bold", expand=False, show_lines=True)
     table.add_column("claim", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     table.add_column("expected?", no_wrap=True)
@@ -152,7 +153,7 @@ def claims_table(title: str, claims: Iterable[ClaimRecord]) -> Table:
         expected = Text("yes") if claim.as_expected else Text(f"no: {claim.expected}", style="bold")
         unit = f"\n{claim.unit}" if claim.unit and claim.measured is not None else ""
         table.add_row(
-            claim.name,
+            Text(claim.name),
             Text(claim.status, style=_STATUS_STYLE.get(claim.status, "")),
             expected,
             Text.assemble(measured(claim.measured, claim.standard_error), (unit, "dim")),
@@ -174,5 +175,5 @@ def _experiment_said(record: ExperimentRecord) -> str:
         rate = record.points / max(record.seconds or 0.0, 1e-9)
         parts.append(f"{record.points} points, {rate:.3g}/s")
     if record.diverged:
-        parts.append(f"{record.diverged} diverged")
+        parts.append(f"{record.diverged} not finite")
     return ", ".join(parts)

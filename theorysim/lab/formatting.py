@@ -4,7 +4,7 @@ Example:
     >>> measured(12.6342, 0.0487)
     '12.634 ± 0.049'
     >>> number(0.000123456)
-    '1.235e-04'
+    '1.235 × 10⁻⁴'
     >>> duration(75)
     '1 min 15 s'
 """
@@ -32,7 +32,8 @@ def number(value: float | int | None, *, digits: int = 4) -> str:
         decimals = max(digits - 1 - exponent, 0)
         text = f"{value:.{decimals}f}"
         return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "−", 1)
-    return f"{value:.{digits - 1}e}"
+    mantissa, power = f"{value:.{digits - 1}e}".split("e")  # rounds 9.9996 up to the next power
+    return mantissa.replace("-", "−") + _power(int(power))
 
 
 def measured(value: float | int | None, error: float | int | None) -> str:
@@ -40,7 +41,7 @@ def measured(value: float | int | None, error: float | int | None) -> str:
 
     Example:
         >>> measured(0.5, 0.0), measured(1.5e-9, 2e-11)
-        ('0.5', '(1.500 ± 0.020)e-09')
+        ('0.5', '(1.500 ± 0.020) × 10⁻⁹')
     """
     if value is None or math.isnan(value):
         return "–"
@@ -51,7 +52,8 @@ def measured(value: float | int | None, error: float | int | None) -> str:
     if place < -7 or largest >= 1e6:
         scale = math.floor(math.log10(largest))
         decimals = max(scale - place, 0)
-        return f"({value / 10**scale:.{decimals}f} ± {error / 10**scale:.{decimals}f})e{scale:+03d}"
+        shown = f"({value / 10.0**scale:.{decimals}f} ± {error / 10.0**scale:.{decimals}f})"
+        return shown.replace("-", "−") + _power(scale)
     decimals = max(-place, 0)
     return f"{value:.{decimals}f} ± {error:.{decimals}f}".replace("-", "−", 1)
 
@@ -75,3 +77,7 @@ def duration(seconds: float | int | None) -> str:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min"
+
+
+def _power(exponent: int) -> str:
+    return " × 10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

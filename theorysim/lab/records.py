@@ -25,7 +25,7 @@ class ExperimentRecord(NamedTuple):
     points: int | None = None
     """Points computed by its sweeps."""
     diverged: int | None = None
-    """Points that came out as NaN, if the data set counts them."""
+    """Points with a value that is NaN or infinite, if the data set counts them."""
     error: str = ""
     """The error in one line."""
     trace: str = ""
