@@ -69,8 +69,10 @@ def event(done: int) -> ProgressEvent:
 def test_points_of_several_sweeps_add_up():
     with Display(Console(file=io.StringIO()), total=1) as display:
         display.begin("tosses", "Toss every coin")
-        for done in (5, 10, 0, 10, 0, 4):
-            display.progress(event(done))
+        for sweep in ((5, 10), (10,), (0, 4)):
+            display.next_sweep()
+            for done in sweep:
+                display.progress(event(done))
         assert display.points == 24
         display.begin("others", "Toss others")
         assert display.points == 0

@@ -99,13 +99,19 @@ class Display:
         """Points that the sweeps of the present experiment have finished."""
         return self._points_before + self._points
 
+    def next_sweep(self) -> None:
+        """Count the points of the coming sweep anew, on top of those of the sweeps before it."""
+        self._points_before, self._points = self.points, 0
+
     def progress(self, event: "ProgressEvent") -> None:
         """Take the news of a sweep."""
-        if event.done_points < self._points:  # the next sweep of the same experiment
-            self._points_before += self._points
         self._points = event.done_points
         share = event.done_points / max(event.total_points, 1)
-        said = f"{event.points_per_second:.3g} points/s" if event.points_per_second else "compiling"
+        said = (
+            f"{number(event.points_per_second, digits=3)} points/s"
+            if event.points_per_second
+            else "compiling"
+        )
         if event.eta_seconds == event.eta_seconds and event.eta_seconds > 1:
             said += f" · {duration(event.eta_seconds)} left"
         if self._task is not None:
@@ -173,7 +179,7 @@ def _experiment_said(record: ExperimentRecord) -> str:
     parts = [duration(record.seconds)]
     if record.points:
         rate = record.points / max(record.seconds or 0.0, 1e-9)
-        parts.append(f"{record.points} points, {rate:.3g}/s")
+        parts.append(f"{record.points} points, {number(rate, digits=3)}/s")
     if record.diverged:
         parts.append(f"{record.diverged} not finite")
     return ", ".join(parts)

@@ -169,9 +169,13 @@ def _compute(
     cells = job.layout.cells(experiment.name)
     if job.fresh:
         shutil.rmtree(cells, ignore_errors=True)
-    bound = functools.partial(
-        sweep, store=cells, devices=job.devices, executor=None, progress=display.progress
-    )
+    ours = {"store": cells, "devices": job.devices, "executor": None, "progress": display.progress}
+
+    @functools.wraps(sweep)
+    def bound(fn: Any, **arguments: Any) -> xr.Dataset:
+        display.next_sweep()
+        return sweep(fn, **(ours | arguments))
+
     record = ExperimentRecord(experiment.name, experiment.title, "done")
     started = time.perf_counter()
     try:
