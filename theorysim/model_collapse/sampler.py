@@ -152,8 +152,15 @@ def _work_dtype(p: Array) -> np.dtype:
     return jnp.promote_types(p.dtype, jnp.float32)
 
 
-def _run_keys(key: Array, num_runs: int) -> Array:
-    return jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(num_runs))
+def _keys(key: Array, numbers: Array) -> Array:
+    """fold_in(key, number) for each number."""
+    return jax.vmap(functools.partial(jax.random.fold_in, key))(numbers)
+
+
+def _generations(key: Array, num_gens: int) -> tuple[Array, Array]:
+    """The numbers 1..num_gens of the generations of one run, and their keys."""
+    gens = jnp.arange(1, num_gens + 1)
+    return gens, _keys(key, gens)
 
 
 @functools.partial(jax.jit, static_argnames=("plan", "num_gens", "num_runs"))
@@ -164,18 +171,20 @@ def _simulate(
     chain = build_chain(plan, truth, weight=weight, num_gens=num_gens)
 
     def one_run(key: Array) -> Simulation:
-        state, first = chain.first(jax.random.fold_in(key, 1))
+        gens, keys = _generations(key, num_gens)
+        state, first = chain.first(keys[0])
 
-        def generation(state: Any, m: Array) -> tuple[Any, _Traits]:
-            state, law = chain.advance(jax.random.fold_in(key, m), m, state)
+        def generation(state: Any, x: tuple[Array, Array]) -> tuple[Any, _Traits]:
+            m, key = x
+            state, law = chain.advance(key, m, state)
             return state, _traits(law, first)
 
-        later = lax.scan(generation, state, jnp.arange(2, num_gens + 1))[1]
+        later = lax.scan(generation, state, (gens[1:], keys[1:]))[1]
         start = jax.vmap(_traits, (0, None))(jnp.stack([truth, first]), first)
         path = jax.tree.map(lambda *x: jnp.concatenate(x), start, later)
         return _summary(path, p.dtype)
 
-    return jax.vmap(one_run)(_run_keys(key, num_runs))
+    return jax.vmap(one_run)(_keys(key, jnp.arange(num_runs)))
 
 
 @functools.partial(jax.jit, static_argnames=("plan", "record", "num_runs"))
@@ -190,17 +199,19 @@ def _simulate_laws(
     row = jnp.asarray(row)
 
     def one_run(key: Array) -> Array:
-        state, first = chain.first(jax.random.fold_in(key, 1))
+        gens, keys = _generations(key, record[-1])
+        state, first = chain.first(keys[0])
         laws = jnp.zeros((len(record) + 1, *p.shape), truth.dtype).at[row[0]].set(truth).at[row[1]].set(first)
 
-        def generation(carry: tuple[Any, Array], m: Array) -> tuple[tuple[Any, Array], None]:
-            state, law = chain.advance(jax.random.fold_in(key, m), m, carry[0])
+        def generation(carry: tuple[Any, Array], x: tuple[Array, Array]) -> tuple[tuple[Any, Array], None]:
+            m, key = x
+            state, law = chain.advance(key, m, carry[0])
             return (state, carry[1].at[row[m]].set(law)), None
 
-        (_, laws), _ = lax.scan(generation, (state, laws), jnp.arange(2, record[-1] + 1))
+        (_, laws), _ = lax.scan(generation, (state, laws), (gens[1:], keys[1:]))
         return laws[:-1].astype(p.dtype)
 
-    return jax.vmap(one_run)(_run_keys(key, num_runs))
+    return jax.vmap(one_run)(_keys(key, jnp.arange(num_runs)))
 
 
 class _Traits(NamedTuple):
