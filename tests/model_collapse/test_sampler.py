@@ -191,7 +191,7 @@ def equal(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
-@pytest.mark.parametrize("kind", [2, 5, 7])
+@pytest.mark.parametrize("kind", [2, 5])
 def test_traced_truth_and_batched_keys_change_nothing(kind):
     scenario = SCENARIOS[kind]
     kernel = functools.partial(simulate, scenario=scenario, num_gens=6, num_runs=4)
@@ -217,13 +217,13 @@ def test_synthetic_weight_may_be_traced():
     np.testing.assert_allclose(jax.vmap(mean_sigma)(weights), [mean_sigma(float(a)) for a in weights])
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_floats_have_the_dtype_of_p(dtype):
     p = jnp.array([0.5, 0.25, 0.25], dtype)
     runs = simulate(jax.random.key(0), p, Scenario("mixed", n=3000, N=5), num_gens=4, num_runs=2)
     for name in ("sigma", "l1", "entropy", "l2"):
         assert getattr(runs, name).dtype == p.dtype, name
-    assert runs.T.dtype == (jnp.float64 if dtype == "float64" else jnp.float32)
+    assert runs.T.dtype == jnp.float32
     assert runs.support.dtype == runs.survivor.dtype == jnp.int32
     laws = simulate_laws(jax.random.key(0), p, Scenario("replace", n=3000), (0, 4), 2)
     assert laws.dtype == p.dtype

@@ -22,6 +22,7 @@ Example:
 """
 
 import functools
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
@@ -70,7 +71,8 @@ def collapse_times(
         p: the truth p^(0), shape (s,). May be traced, and is then not checked.
         n: samples per generation, >= 1 (static).
         num_runs: number of runs R, >= 1 (static).
-        max_gens: give up after this many generations (static); 100 n by default, which a run in e^98 exceeds.
+        max_gens: give up after this many generations (static); 100 n by default, which a run exceeds with a
+            probability below n e^-100.
         method: "forward" simulates the samples; "lineage" their ancestors, which has the same law of
             (T, survivor) and is faster, but holds n^2 numbers (8 MB at n = 1000 in float64).
 
@@ -116,7 +118,7 @@ def _collapse_times(key: Array, p: Array, n: int, num_runs: int, max_gens: int, 
     )
 
 
-def _forward(p: Array, n: int, max_gens: int):
+def _forward(p: Array, n: int, max_gens: int) -> Callable[[Array], tuple[Array, Array]]:
     """Return `run(key) -> (T, survivor)`, T > max_gens where the run was given up."""
     draw = token_sampler(p)
 
@@ -145,7 +147,7 @@ def _forward(p: Array, n: int, max_gens: int):
     return run
 
 
-def _lineage(p: Array, n: int, max_gens: int):
+def _lineage(p: Array, n: int, max_gens: int) -> Callable[[Array], tuple[Array, Array]]:
     """Return `run(key) -> (T, survivor)`, T > max_gens where the run was given up."""
     draw = token_sampler(p)
     at_most = jnp.cumsum(lineage_matrix(n, dtype=p.dtype), axis=1)
