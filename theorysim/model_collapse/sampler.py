@@ -42,7 +42,7 @@ class Simulation(NamedTuple):
 
     Attributes:
         sigma: sum_i (p_i^(m))^2, in [1/s, 1]; its mean over runs estimates S_m.
-        l1: ||p^(m) - p^(1)||_1, the drift from generation 1, twice the total variation, in [0, 2]; 0 at m = 1.
+        l1: ||p^(m) - p^(1)||_1, the drift from generation 1: twice the total variation; 0 at m = 1.
         support: number of tokens with p_i^(m) > 0.
         T: first m >= 1 at which one token has all the probability; inf for a run in which no m <= M does, so
             that T <= m is right for every m up to M, and the mean over runs is inf rather than wrong. Under
