@@ -67,7 +67,7 @@ def test_stationary_law_is_a_fixed_point_with_the_known_moments():
     share = np.arange(n + 1) / n
     drift_variance = weight**2 * law @ (share - q) ** 2
     limit = mc.mixed_variance_factor(n, N, 5000)[-1] * q * (1 - q)
-    np.testing.assert_allclose([law @ share, drift_variance], [q, limit], rtol=1e-11)
+    np.testing.assert_allclose([law @ share, drift_variance], [q, float(limit)], rtol=1e-11)
 
 
 def test_stationary_law_approaches_a_beta_law():

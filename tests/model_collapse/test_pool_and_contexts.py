@@ -25,7 +25,7 @@ def enumerate_pool(p, n, num_gens):
 def test_pool_dirac_probability_equals_enumeration():
     p, n = np.array([0.5, 0.3, 0.2]), 2
     got = mc.pool_dirac_probability(p, n, 4)
-    np.testing.assert_allclose(got[1:], list(enumerate_pool(p, n, 4)), rtol=1e-12)
+    np.testing.assert_allclose(got[1:], np.array(list(enumerate_pool(p, n, 4))), rtol=1e-12)
     assert got[0] == 0
 
 

@@ -241,12 +241,12 @@ WORSE = Verdict("refuted", 3.0, 1.0, 0.1, "worse")
     ("parts", "status", "detail"),
     [
         ([GOOD], "confirmed", "good"),
-        ([GOOD, GOOD], "confirmed", "2 of 2 parts confirmed; worst: good"),
-        ([GOOD, UNSURE], "undecided", "1 of 2 parts undecided; worst: unsure"),
-        ([BAD, UNSURE, WORSE, GOOD], "refuted", "2 of 4 parts refuted; worst: worse"),
+        ([GOOD, GOOD], "confirmed", "2 of 2 parts confirmed, the first: good"),
+        ([GOOD, UNSURE], "undecided", "1 of 2 parts undecided: unsure"),
+        ([BAD, UNSURE, WORSE, GOOD], "refuted", "2 of 4 parts refuted, the first: bad"),
     ],
 )
-def test_all_of_takes_the_worst_status_and_its_worst_part(parts, status, detail):
+def test_all_of_takes_the_worst_status_and_its_first_part(parts, status, detail):
     total = stats.all_of(parts)
     assert (total.status, total.detail) == (status, detail)
     assert total[1:4] == next(p for p in parts if p.detail == detail.split(": ")[-1])[1:4]

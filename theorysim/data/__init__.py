@@ -1,4 +1,6 @@
-"""Real data sets as plain arrays, from files that come with the package or with Python; none is downloaded.
+"""Data as plain arrays: real, from files that come with the package or with Python, and synthetic.
+
+Nothing is downloaded.
 
 Each loader says in its docstring where the data come from, under which licence, and in which shape.
 
@@ -19,6 +21,7 @@ from theorysim.data.text import (
     text_file,
     tiny_shakespeare,
 )
+from theorysim.data.zipf import zipf_law
 
 __all__ = [
     "DATASETS",
@@ -29,4 +32,5 @@ __all__ = [
     "next_token_laws",
     "text_file",
     "tiny_shakespeare",
+    "zipf_law",
 ]

@@ -11,6 +11,7 @@ Example:
 import ast
 import importlib.util
 import sys
+import types
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,8 +104,9 @@ def load(path: Path) -> Sim:
         code = compile(source, str(path), "exec")
     except (OSError, SyntaxError, ValueError) as error:
         raise UsageError(f"FILE {path} cannot be read: {one_line(error)}") from error
-    # Registered before it runs: dataclasses, pickling and tracebacks look the module up by name.
-    name = f"theorysim_sim_{path.stem}"
+    # Registered before it runs: dataclasses, pickling and tracebacks look the module up by name. Its folder
+    # acts as a package, so that a long sim can keep its figures in a file beside it (a relative import).
+    name = f"{_package(path.resolve().parent)}.{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None:
         raise UsageError(f"FILE must be a Python file ending in .py, got {path}")
@@ -118,6 +120,18 @@ def load(path: Path) -> Sim:
     if not isinstance(sim, Sim):
         raise UsageError(f"FILE {path} must define `sim = Sim(...)`, got {type(sim).__name__}")
     return sim
+
+
+def _package(folder: Path) -> str:
+    """Name of an empty package whose modules are the files of `folder`; another folder's are forgotten."""
+    package = sys.modules.get("theorysim_sims")
+    if package is None or list(package.__path__) != [str(folder)]:
+        for name in [name for name in sys.modules if name.split(".")[0] == "theorysim_sims"]:
+            del sys.modules[name]
+        package = types.ModuleType("theorysim_sims", "The files of one folder of sims.")
+        package.__path__ = [str(folder)]
+        sys.modules["theorysim_sims"] = package
+    return package.__name__
 
 
 def summary(path: Path) -> Summary:

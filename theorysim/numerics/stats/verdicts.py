@@ -297,12 +297,11 @@ def fraction_inside(
 def all_of(verdicts: Iterable[Verdict], detail: str | None = None) -> Verdict:
     """Judge a claim of several parts: refuted if any part is, else undecided if any is, else confirmed.
 
-    The result carries the numbers of the part that decides, the one with the largest deviation in standard
-    errors among those of that status. The parts are not corrected for their number: k parts at the level L
-    each keep at least 1 - k (1 - L) together.
+    The result carries the numbers of the part that decides: the first of that status. The parts are not
+    corrected for their number: k parts at the level L each keep at least 1 - k (1 - L) together.
 
     Args:
-        verdicts: the parts; none at all is undecided.
+        verdicts: the parts, the most telling one first; none at all is undecided.
         detail: the sentence to report in place of the deciding part's own.
 
     Example:
@@ -315,9 +314,10 @@ def all_of(verdicts: Iterable[Verdict], detail: str | None = None) -> Verdict:
         return Verdict("undecided", math.nan, math.nan, math.nan, detail or "nothing to compare")
     tally = Counter(part.status for part in parts)
     status: Status = next(s for s in ("refuted", "undecided", "confirmed") if tally[s])
-    deciding = max((part for part in parts if part.status == status), key=_severity)
+    deciding = next(part for part in parts if part.status == status)
     if detail is None and len(parts) > 1:
-        detail = f"{tally[status]} of {len(parts)} parts {status}; worst: {deciding.detail}"
+        first = ", the first" if tally[status] > 1 else ""
+        detail = f"{tally[status]} of {len(parts)} parts {status}{first}: {deciding.detail}"
     return deciding._replace(detail=detail or deciding.detail)
 
 
@@ -351,12 +351,6 @@ def _ratio(numerator: Floats, denominator: Floats) -> Floats:
 def _worst(score: Floats) -> int:
     """Flat index of the largest score."""
     return int(np.argmax(score))
-
-
-def _severity(verdict: Verdict) -> float:
-    """Deviation in standard errors, with a verdict that has no number as the most severe."""
-    score = abs(float(z_scores(verdict.measured, verdict.predicted, verdict.standard_error)))
-    return math.inf if math.isnan(score) else score
 
 
 def _comparisons(count: int) -> str:

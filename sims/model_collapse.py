@@ -1,0 +1,601 @@
+"""Model collapse: recursive training of next-token models, exact theory beside simulation on real text.
+
+The truth is the character law of a real text (tiny Shakespeare, or your own with `--data my.txt`), or the
+paper's Zipf law. Every way of recursive training is simulated and compared with its exact theory; a linear
+softmax is trained by gradient descent on its own samples; the paper's claims are judged.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from theorysim import model_collapse as mc
+from theorysim.data import next_token_laws, text_file, tiny_shakespeare, zipf_law
+from theorysim.lab import Paper, Sim, Verdict
+from theorysim.lab.runs import mean_over
+from theorysim.model_collapse import Scenario
+from theorysim.networks.softmax import recursive_training
+from theorysim.numerics import stats
+
+from ._model_collapse_figures import FIGURES
+
+# The paper gives s = 600, 52 tokens and S_0 = 0.1, not p; this Zipf law has all three.
+ZIPF_EXPONENT, ZIPF_TOKENS, ZIPF_VOCABULARY = 1.1007934473676655, 52, 600
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the model-collapse sim."""
+
+    seed: int = 0
+    """Seed of every random number."""
+    law: Literal["text", "zipf"] = "text"
+    """Truth p: the character frequencies of the text, or the paper's Zipf law (52 of 600 tokens, S_0 =
+    0.1)."""
+    data: str = ""
+    """A UTF-8 text file to use in place of tiny Shakespeare."""
+    sizes: tuple[int, ...] = (10, 50)
+    """Synthetic samples n per generation, for the comparison of all scenarios."""
+    real: int = 100
+    """Real samples N of the scenarios that keep some."""
+    window: int = 5
+    """Models K in the window."""
+    generations: int = 30
+    """Generations M."""
+    runs: int = 2000
+    """Independent runs R of every scenario."""
+    collapse_sizes: tuple[int, ...] = (10, 50, 100, 200, 400)
+    """Synthetic samples n per generation, for the collapse time."""
+    collapse_runs: int = 400
+    """Runs R per point of the collapse time."""
+    mixed_sizes: tuple[int, ...] = (10, 100, 1000)
+    """Synthetic samples n per generation beside N real ones."""
+    long_generations: int = 150
+    """Generations of the window and pool comparison, at n = 10."""
+    long_windows: tuple[int, ...] = (1, 2, 5)
+    """Windows K of that comparison."""
+    long_runs: int = 400
+    """Runs of that comparison."""
+    network_runs: int = 32
+    """Networks trained side by side."""
+    network_samples: int = 5000
+    """Samples per generation that a network is trained on."""
+    network_generations: int = 10
+    """Generations of networks."""
+    network_steps: int = 2000
+    """Gradient-descent steps per network."""
+    context_share: float = 0.01
+    """Least frequency of the contexts (previous characters) that a network is trained on."""
+
+    def validate(self) -> None:
+        """Refuse settings that no experiment could run."""
+        for name in ("real", "generations", "runs", "collapse_runs", "network_samples", "network_steps"):
+            if getattr(self, name) < 2:
+                raise ValueError(f"{name} must be an integer >= 2, got {getattr(self, name)}")
+        for name in ("sizes", "collapse_sizes", "mixed_sizes", "long_windows"):
+            values = getattr(self, name)
+            if not values or min(values) < 1:
+                raise ValueError(f"{name} must be integers >= 1, at least one, got {values}")
+        for name, largest in (
+            ("window", min(self.generations, *self.sizes)),
+            ("long_windows", min(10, self.long_generations)),
+        ):
+            value = getattr(self, name)
+            if not 1 <= np.max(value) <= largest:
+                raise ValueError(f"{name} must be in [1, {largest}] (samples and generations), got {value}")
+        if self.data:
+            text_file(self.data)
+
+
+sim = Sim(
+    slug="model_collapse",
+    question="What is left of a language model trained, generation after generation, on its own samples?",
+    paper=Paper(
+        title="How Bad is Training on Synthetic Data? A Statistical Analysis of Language Model Collapse",
+        authors=("M. E. A. Seddik", "S.-W. Chen", "S. Hayou", "P. Youssef", "M. Debbah"),
+        arxiv="2404.05090",
+        year=2024,
+    ),
+    presets={
+        "quick": Config(),
+        "paper": Config(
+            law="zipf",
+            sizes=(10, 100),
+            generations=50,
+            runs=4000,
+            collapse_sizes=(10, 50, 100, 150, 200, 250, 300, 350, 400),
+            collapse_runs=1000,
+            long_generations=500,
+            long_windows=(1, 2, 5, 10),
+            long_runs=1000,
+            network_runs=128,
+            network_samples=20_000,
+            network_generations=20,
+            network_steps=20_000,
+            context_share=0.002,
+        ),
+        "tiny": Config(
+            sizes=(10,),
+            generations=6,
+            runs=64,
+            window=2,
+            collapse_sizes=(4, 8),
+            collapse_runs=16,
+            mixed_sizes=(10,),
+            long_generations=8,
+            long_windows=(1, 2),
+            long_runs=16,
+            network_runs=3,
+            network_samples=300,
+            network_generations=2,
+            network_steps=30,
+            context_share=0.05,
+        ),
+    },
+)
+
+
+def text_of(cfg):
+    return text_file(cfg.data) if cfg.data else tiny_shakespeare()
+
+
+def truth(cfg) -> np.ndarray:
+    """The truth p of the single-context experiments, most frequent token first."""
+    if cfg.law == "zipf":
+        return zipf_law(ZIPF_EXPONENT, ZIPF_TOKENS, ZIPF_VOCABULARY)
+    return -np.sort(-next_token_laws(text_of(cfg), context_length=0).laws[0])
+
+
+def scenarios(n, cfg) -> dict[str, Scenario]:
+    """Every way of recursive training, by the name it has in tables and legends."""
+    return {
+        "replace": Scenario("replace", n),
+        "mixed": Scenario("mixed", n, N=cfg.real),
+        "accumulate": Scenario("accumulate", n, N=cfg.real),
+        "accumulate, N = n": Scenario("accumulate", n, N=n),
+        "window, pooled": Scenario("window", n, K=cfg.window, resample="pooled"),
+        "window, fresh": Scenario("window", n, K=cfg.window, resample="fresh"),
+        "random_pool": Scenario("random_pool", n),
+        "fresh_real": Scenario("fresh_real", n, N=cfg.real),
+    }
+
+
+def one_run(key, p, scenario: Scenario, num_gens: int) -> mc.Simulation:
+    return jax.tree.map(lambda field: field[0], mc.simulate(key, p, scenario, num_gens, num_runs=1))
+
+
+def scenario_run(scenario, n, key, *, p, cfg):
+    return one_run(key, p, scenarios(n, cfg)[scenario], cfg.generations)
+
+
+CURVES = {name: ("generation",) for name in ("sigma", "l1", "l2", "support", "entropy")}
+
+
+@sim.experiment
+def every_scenario(cfg, key, sweep) -> xr.Dataset:
+    """Every way of recursive training, exact law against simulation."""
+    p, M = truth(cfg), cfg.generations
+    runs = sweep(
+        functools.partial(scenario_run, p=p, cfg=cfg),
+        cases={"scenario": list(scenarios(cfg.sizes[0], cfg)), "n": cfg.sizes},
+        replicas=cfg.runs,
+        key=key,
+        dims=CURVES,
+        coords={"generation": np.arange(M + 1)},
+    )
+    by_scenario = zip(*(scenarios(n, cfg).values() for n in cfg.sizes), strict=True)
+    exact = [[mc.expected_sumsq(p, plan, M) for plan in plans] for plans in by_scenario]
+    by_n = {
+        "support_exact": lambda n: mc.expected_support(p, n, M),
+        "entropy_exact": lambda n: mc.expected_entropy(p, n, M),
+        "cdf_exact": lambda n: mc.collapse_cdf(p, n, M),
+        "drift_exact": lambda n: jnp.pad(mc.replace_drift(p, n, M), (1, 0)),
+        "mixed_drift_exact": lambda n: jnp.pad(mc.mixed_drift_mean(p, n, cfg.real, M), (1, 0)),
+    }
+    curves = {name: (("n", "generation"), np.array([f(n) for n in cfg.sizes])) for name, f in by_n.items()}
+    return runs.assign(sigma_exact=(("scenario", "n", "generation"), np.array(exact)), **curves)
+
+
+def starting_laws(cfg) -> dict[str, np.ndarray]:
+    p = truth(cfg)
+    s = len(p)
+    return {
+        "two tokens (1/2, 1/2)": np.r_[0.5, 0.5, np.zeros(s - 2)],
+        "English characters" if cfg.law == "text" else "Zipf, 52 of 600": p,
+        f"uniform over {s}": np.full(s, 1 / s),
+    }
+
+
+def collapse_law(n, p, key, *, num_runs):
+    runs, exact = mc.collapse_times(key, p, n, num_runs), mc.collapse_time_moments(p, n)
+    return {"T": runs.T, "survivor": runs.survivor, "mean_exact": exact.mean, "var_exact": exact.var}
+
+
+@sim.experiment
+def collapse_time(cfg, key, sweep) -> xr.Dataset:
+    """Generations until one token is left, against the sample size."""
+    laws = starting_laws(cfg)
+    return sweep(
+        functools.partial(collapse_law, num_runs=cfg.collapse_runs),
+        cases={"n": cfg.collapse_sizes},
+        vary={"p": ("law", np.array(list(laws.values())))},
+        key=key,
+        dims={"T": ("run",), "survivor": ("run",), "p": ("token",)},
+        coords={"law": list(laws)},
+    )
+
+
+EXPONENTS = (0.0, ZIPF_EXPONENT, 1.8, 2.6)  # from a flat vocabulary to one concentrated on few tokens
+
+
+def mixed_run(n, p, key, *, N, num_gens):
+    return one_run(key, p, Scenario("mixed", n, N=N), num_gens)
+
+
+@sim.experiment
+def mixed(cfg, key, sweep) -> xr.Dataset:
+    """Real data kept for ever: drift against the amount of synthetic data and the truth's dispersion."""
+    laws = np.array([zipf_law(exponent, ZIPF_TOKENS) for exponent in EXPONENTS])
+    M = cfg.generations
+    runs = sweep(
+        functools.partial(mixed_run, N=cfg.real, num_gens=M),
+        cases={"n": cfg.mixed_sizes},
+        vary={"p": ("law", laws)},
+        replicas=cfg.runs // 4,
+        key=key,
+        dims=CURVES | {"p": ("token",)},
+        coords={"generation": np.arange(M + 1), "S0": ("law", (laws**2).sum(1))},
+    )
+    drift = [mc.mixed_drift_mean(laws, n, cfg.real, M) for n in cfg.mixed_sizes]
+    exact = np.pad(np.array(drift), ((0, 0), (0, 0), (1, 0)))
+    return runs.assign(drift_exact=(("n", "law", "generation"), exact))
+
+
+SMALL_N, SMALL_REAL = 200, 20  # few real samples: where the misprint of the paper's formula shows most
+
+
+@sim.experiment
+def misprint(cfg, key, sweep) -> xr.Dataset:
+    """Twenty real samples and 200 synthetic ones: the printed formula for S_m against the corrected one."""
+    p = zipf_law(1.8, ZIPF_TOKENS)
+    runs = sweep(
+        functools.partial(mixed_run, n=SMALL_N, p=p, N=SMALL_REAL, num_gens=6),
+        replicas=4 * cfg.runs,
+        key=key,
+        dims=CURVES,
+        coords={"generation": np.arange(7)},
+    )
+    variants = {
+        name: (
+            "generation",
+            np.r_[np.nan, mc.mixed_sumsq((p**2).sum(), SMALL_N, SMALL_REAL, 6, variant=name)],
+        )
+        for name in ("printed", "corrected")
+    }
+    return runs[["sigma"]].assign(variants)
+
+
+def pool_or_window(training: str) -> Scenario:
+    """The scenario, at n = 10, of a label such as "window 2 pooled" or "pool"."""
+    if training == "pool":
+        return Scenario("random_pool", 10)
+    _, K, resample = training.split()
+    return Scenario("window", 10, K=int(K), resample="fresh" if resample == "fresh" else "pooled")
+
+
+def long_run(training, key, *, p, num_gens):
+    return one_run(key, p, pool_or_window(training), num_gens)
+
+
+@sim.experiment
+def windows(cfg, key, sweep) -> xr.Dataset:
+    """The last K models or all of them, n = 10, for many generations."""
+    p, M = truth(cfg), cfg.long_generations
+    larger = [f"window {K} {how}" for how in ("fresh", "pooled") for K in cfg.long_windows[1:]]
+    trainings = [f"window {cfg.long_windows[0]} fresh", *larger, "pool"]
+    runs = sweep(
+        functools.partial(long_run, p=p, num_gens=M),
+        cases={"training": trainings},
+        replicas=cfg.long_runs,
+        key=key,
+        dims=CURVES,
+        coords={"generation": np.arange(M + 1)},
+    )
+    exact = np.array([mc.expected_sumsq(p, pool_or_window(name), M) for name in trainings])
+    return runs.assign(sigma_exact=(("training", "generation"), exact))
+
+
+def simplex_path(p, key, *, record):
+    return mc.simulate_laws(key, p, Scenario("replace", 1000), record, num_runs=1)[0]
+
+
+@sim.experiment
+def simplex(cfg, key, sweep) -> xr.Dataset:
+    """Three tokens in 81 contexts, n = 1000: paths on the simplex."""
+    record = (0, 10, 20, 30, 40)
+    return sweep(
+        functools.partial(simplex_path, record=record),
+        vary={"p": ("context", jax.random.dirichlet(jax.random.fold_in(key, 0), jnp.ones(3), (81,)))},
+        key=jax.random.fold_in(key, 1),
+        dims={"value": ("generation", "token"), "p": ("token",)},
+        coords={"generation": list(record)},
+    )
+
+
+def surviving_tokens(key, *, p, n, record):
+    return mc.simulate_laws(key, p, Scenario("replace", n), record, num_runs=1)[0] > 0
+
+
+@sim.experiment
+def characters(cfg, key, sweep) -> xr.Dataset:
+    """Which tokens die out first: survival by frequency in the truth."""
+    p, n = truth(cfg), max(cfg.sizes)
+    record = tuple(m for m in (1, 3, 10, 30) if m <= cfg.generations)
+    alive = sweep(
+        functools.partial(surviving_tokens, p=p, n=n, record=record),
+        replicas=cfg.runs,
+        key=key,
+        dims={"value": ("generation", "token")},
+        coords={"generation": list(record), "frequency": ("token", p)},
+    )
+    exact = 1 - np.asarray(mc.extinction_probability(p, n, record[-1]))[list(record)]
+    return xr.Dataset({"alive": alive.value.mean("replica"), "alive_exact": (("generation", "token"), exact)})
+
+
+def network_run(minimiser, key, *, context_law, laws, cfg):
+    run = recursive_training(
+        key,
+        context_law,
+        laws,
+        num_samples=cfg.network_samples,
+        num_gens=cfg.network_generations,
+        num_steps=cfg.network_steps,
+        minimiser=minimiser,
+        floor_threshold=1.0,  # takes off exactly the tokens that no sample showed
+    )
+    return {"sigma": run.sigma, "support": run.support, "floor": run.floor, "counts": run.sample_counts}
+
+
+@sim.experiment
+def networks(cfg, key, sweep) -> xr.Dataset:
+    """A linear softmax trained by gradient descent on real text, then on its own samples."""
+    text, M = text_of(cfg), cfg.network_generations
+    # A context of frequency f learns a token of probability p in 1 / (eta f p) steps: rare ones never do.
+    least = math.ceil(cfg.context_share * len(text.tokens))
+    text = next_token_laws(text, context_length=1, min_count=least)
+    runs = sweep(
+        functools.partial(network_run, context_law=text.context_law, laws=text.laws, cfg=cfg),
+        cases={"minimiser": ["exact", "thresholded", "trained"]},
+        replicas=cfg.network_runs,
+        key=key,
+        dims={
+            "sigma": ("generation", "context"),
+            "support": ("generation", "context"),
+            "floor": ("trained_generation", "context"),
+            "counts": ("trained_generation", "context"),
+        },
+        coords={"generation": np.arange(M + 1), "context_law": ("context", text.context_law)},
+    )
+    exact = mc.context_sumsq(text.context_law, text.laws, cfg.network_samples, M)
+    return runs.assign(sigma_exact=(("generation", "context"), np.asarray(exact)))
+
+
+def some(generation: np.ndarray) -> list[int]:
+    """A few generations that tell the whole curve: neighbours are too correlated to count as evidence."""
+    return [m for m in (1, 2, 5, 10, 20, 30, 50, 100, 150, 200, 500) if m <= generation[-1]]
+
+
+def sigma_against_theory(data: xr.Dataset, resolution: float) -> Verdict:
+    """Mean sum of squares against `sigma_exact`, at a few generations of every curve."""
+    few = data.sel(generation=some(data.generation.values))
+    measured = mean_over(few.sigma)
+    predicted = few.sigma_exact.transpose(*[d for d in few.sigma.dims if d != "replica"]).values
+    # Where all runs have collapsed they have no spread: a share in [0, 1] has at most a coin's.
+    coin = np.sqrt(np.abs(predicted * (1 - predicted)) / few.sizes["replica"])
+    error = np.where(measured.standard_error > 0, measured.standard_error, coin)
+    return stats.within(measured.mean, predicted, error, resolution=resolution)
+
+
+@sim.claim("C1", "Fully synthetic training: S_m = 1 - (1-1/n)^m (1-S_0), and every run collapses.")
+def sum_of_squares(data, cfg):
+    runs = data["every_scenario"].sel(scenario="replace")
+    m, n = runs.generation.values, runs.n.values[:, None]
+    formula = 1 - (1 - 1 / n) ** m * (1 - (truth(cfg) ** 2).sum())
+    curve = sigma_against_theory(runs.assign(sigma_exact=(("n", "generation"), formula)), 0.03)
+    collapsed = np.isfinite(data["collapse_time"]["T"].values).mean()
+    return stats.all_of([curve, stats.bounded(collapsed, 0.0, lower=1.0)])
+
+
+@sim.claim("C2", "The probability of collapse by generation m lies between the paper's two bounds.")
+def collapse_probability(data, cfg):
+    runs = data["every_scenario"].sel(scenario="replace")
+    bounds = [mc.collapse_cdf_bounds(truth(cfg), n, cfg.generations) for n in cfg.sizes]
+    exact = runs.cdf_exact.values[:, 1:]
+    inside = stats.bounded(
+        exact,
+        np.zeros_like(exact),
+        lower=np.array([b.lower[1:] for b in bounds]),
+        upper=np.array([b.upper[1:] for b in bounds]),
+    )
+    few = some(runs.generation.values)
+    rho = runs.cdf_exact.sel(generation=few).values
+    share = (runs["T"].values[..., None] <= np.array(few)).mean(runs["T"].get_axis_num("replica"))
+    error = np.sqrt(rho * (1 - rho) / runs.sizes["replica"])
+    law = stats.within(share, rho, error, bias=1e-9, resolution=0.06)
+    return stats.all_of([law, inside])
+
+
+@sim.claim("C3", "The mean collapse time lies between the paper's bounds and grows linearly with n.")
+def linear_in_n(data, cfg):
+    runs = data["collapse_time"]
+    times = mean_over(runs["T"], "run")
+    bounds = [mc.collapse_time_bounds(runs.p.values, n) for n in cfg.collapse_sizes]
+    lower, upper = (np.array([getattr(b, side) for b in bounds]) for side in ("lower", "upper"))
+    between = stats.bounded(times.mean, times.standard_error, lower=lower, upper=upper)
+    fits = [
+        stats.log_log_slope(cfg.collapse_sizes, times.mean[:, i], times.standard_error[:, i])
+        for i in range(3)
+    ]
+    slopes, errors = np.array([f.slope for f in fits]), np.array([f.slope_error for f in fits])
+    return stats.all_of([between, stats.within(slopes, 1.0, errors, bias=0.05, resolution=0.1)])
+
+
+@sim.claim("C4", "The surviving token is i with probability p_i.")
+def survivor_law(data, cfg):
+    runs = data["collapse_time"].isel(law=1)
+    p, survivor = runs.p.values, runs.survivor.values.ravel()
+    share = np.bincount(survivor[survivor >= 0], minlength=len(p)) / survivor.size
+    top = np.argsort(-p)[:8]
+    error = np.sqrt(p * (1 - p) / survivor.size)
+    return stats.within(share[top], p[top], error[top], resolution=0.06)
+
+
+def sum_of_squares_formula(data, cfg, variant):
+    runs = data["misprint"].isel(generation=slice(1, None))
+    measured = mean_over(runs.sigma)
+    return stats.within(measured.mean, runs[variant].values, measured.standard_error, resolution=0.006)
+
+
+for label, variant, sign, expected in (
+    ("C5-printed", "printed", "as printed, with a minus sign", "refuted"),
+    ("C5", "corrected", "with that sign corrected", "confirmed"),
+):
+    sim.claim(label, f"Partially synthetic training: the paper's S_m, {sign}.", expected=expected)(
+        functools.partial(sum_of_squares_formula, variant=variant)
+    )
+
+
+@sim.claim("C6", "The drift stays below the paper's bound, and n up to its cap suffices for a drift of eps.")
+def drift_bound(data, cfg):
+    runs = data["mixed"].isel(generation=slice(2, None))
+    measured = mean_over(runs.l1)
+    n = runs.n.values[:, None, None]
+    bound = np.exp(mc.log_drift_bound(n, cfg.real, ZIPF_TOKENS)) * np.ones_like(measured.mean)
+    below = stats.bounded(measured.mean, measured.standard_error, upper=bound)
+    N, eps = np.logspace(6, 12, 13), 0.05
+    cap = np.asarray(mc.max_synthetic_bound(eps, N, ZIPF_TOKENS))
+    N, cap = N[cap >= 1], cap[cap >= 1]
+    limit = jax.vmap(lambda n, N: mc.mixed_variance_factor(n, N, 1000)[-1])(cap, N)
+    drift = np.sqrt(limit * (ZIPF_TOKENS - 1))
+    return stats.all_of([below, stats.bounded(drift, np.zeros_like(drift), upper=eps)])
+
+
+@sim.claim("C7", "Partially synthetic training drifts more for larger n, and less for larger S_0.")
+def drift_order(data, cfg):
+    last = data["mixed"].isel(generation=-1)
+    measured = mean_over(last.l1)  # (n, law), laws in order of S_0
+    by_n = [stats.ordered(m, e) for m, e in zip(measured.mean.T, measured.standard_error.T, strict=True)]
+    by_law = [
+        stats.ordered(m, e, increasing=False)
+        for m, e in zip(measured.mean, measured.standard_error, strict=True)
+    ]
+    return stats.all_of([*by_n, *by_law] if len(cfg.mixed_sizes) > 1 else by_law)
+
+
+@sim.claim("C8", "A window of K models delays collapse, which still comes; a pool of all models plateaus.")
+def window_and_pool(data, cfg):
+    runs = data["windows"]
+    fresh = [name for name in runs.training.values if name.endswith("fresh")]
+    time = np.minimum(runs["T"].sel(training=fresh), cfg.long_generations + 1)  # censored runs count least
+    times = mean_over(time)
+    rates = np.array([mc.window_decay_rate(pool_or_window(str(name))) for name in runs.training.values[:-1]])
+    still_comes = stats.bounded(rates, np.zeros(len(rates)), upper=1 - 1e-6)
+    limit = 1 - mc.diversity_limit(Scenario("random_pool", 10)) * (1 - (truth(cfg) ** 2).sum())
+    pool = mean_over(runs.sigma.isel(generation=-1, training=-1))
+    plateau = stats.within(
+        pool.mean, limit, pool.standard_error, bias=1 / cfg.long_generations, resolution=0.03
+    )
+    delays = stats.ordered(times.mean, times.standard_error)
+    return stats.all_of([sigma_against_theory(runs, 0.1), delays, still_comes, plateau])
+
+
+@sim.claim("D1", "E[T] has an exact O(n^1.5) evaluation for any p, and E[T] <= 2n - 1.", unit="generations")
+def exact_collapse_time(data, cfg):
+    runs = data["collapse_time"]
+    measured = mean_over(runs["T"], "run").mean
+    exact = runs.mean_exact.values
+    error = np.sqrt(runs.var_exact.values / runs.sizes["run"])
+    sizes = np.array([1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 2000])
+    most = np.array([1 + mc.lineage_visits(int(n)).sum() for n in sizes])
+    linear = stats.bounded(most, np.zeros_like(most), upper=2 * sizes - 1 + 1e-9)
+    return stats.all_of([stats.within(measured, exact, error, resolution=0.3 * exact), linear])
+
+
+@sim.claim("D2", "Partially synthetic drift is bounded for every n: E||p^(m)-p^(1)||_2^2 <= (1-S_1)/(2N+1).")
+def bounded_drift(data, cfg):
+    last = data["mixed"].isel(generation=-1)
+    measured = mean_over(last.l2)
+    first_diversity = (1 - 1 / cfg.real) * (1 - last.S0.values)
+    ceiling = np.broadcast_to(first_diversity / (2 * cfg.real + 1), measured.mean.shape)
+    # The bound is attained as n grows, so that it can be tested up to a resolution only.
+    below = stats.bounded(measured.mean, measured.standard_error, upper=ceiling, resolution=0.25 * ceiling)
+    factor = [mc.mixed_variance_factor(n, cfg.real, cfg.generations)[-1] for n in cfg.mixed_sizes]
+    exact = np.array(factor)[:, None] * first_diversity
+    formula = stats.within(measured.mean, exact, measured.standard_error, resolution=0.25 * ceiling)
+    return stats.all_of([below, formula])
+
+
+@sim.claim("D3", "Keeping all data keeps sinc(1/sqrt n) of the diversity; a random pool has the same curve.")
+def accumulation_keeps(data, cfg):
+    runs = data["every_scenario"]
+    kept = runs.sel(scenario=["accumulate, N = n", "random_pool"])
+    curves = sigma_against_theory(kept, 0.02)
+    last = mean_over(kept.sigma.isel(generation=-1))
+    gap, error = np.diff(last.mean, axis=0)[0], np.hypot(*last.standard_error)
+    same = stats.within(gap, 0.0, error, resolution=0.02)
+    h = [mc.diversity_factor(Scenario("accumulate", n, N=n), 100_000)[-1] for n in cfg.sizes]
+    sinc = np.sinc(1 / np.sqrt(cfg.sizes))
+    limit = stats.within(np.array(h), sinc, np.zeros(len(h)), bias=1e-5, resolution=0.01)
+    return stats.all_of([curves, same, limit])
+
+
+@sim.claim("E1", "Every simulated curve of every scenario lies on its exact theory (99 % for all together).")
+def all_curves(data, cfg):
+    runs = data["every_scenario"]
+    runs = runs.sel(generation=some(runs.generation.values))
+    replace, mixed = runs.sel(scenario="replace"), runs.sel(scenario="mixed")
+    pairs = [
+        (runs.sigma, runs.sigma_exact),
+        (replace.support, replace.support_exact),
+        (replace.entropy, replace.entropy_exact),
+        (replace.l1, replace.drift_exact),
+        (mixed.l1, mixed.mixed_drift_exact),
+    ]
+    columns = []
+    for curve, exact in pairs:
+        found = mean_over(curve)
+        predicted = exact.transpose(*(dim for dim in curve.dims if dim != "replica")).values
+        resolution = np.full_like(predicted, 0.07 * predicted.max())
+        columns.append([x.ravel() for x in (found.mean, predicted, found.standard_error, resolution)])
+    measured, predicted, error, resolution = (np.concatenate(column) for column in zip(*columns, strict=True))
+    return stats.within(measured, predicted, error, resolution=resolution)
+
+
+def text_sigma(runs: xr.Dataset) -> xr.DataArray:
+    """Sum of squares of the next-character law, averaged over the contexts of the text."""
+    return (runs.sigma * runs.context_law).sum("context")
+
+
+@sim.claim("E2", "Trained on text, the exact minimiser follows S_m context by context.")
+def network_theory(data, cfg):
+    runs = data["networks"]
+    measured = mean_over(text_sigma(runs).sel(minimiser="exact").isel(generation=slice(1, None)))
+    predicted = (runs.sigma_exact * runs.context_law).sum("context").values[1:]
+    return stats.within(measured.mean, predicted, measured.standard_error, resolution=0.02)
+
+
+@sim.claim("E2-delay", "Gradient descent leaves a mutation floor: trained networks collapse later.")
+def mutation_delays(data, cfg):
+    sigma = text_sigma(data["networks"]).isel(generation=-1)
+    lag = mean_over(sigma.sel(minimiser="trained") - sigma.sel(minimiser="exact"))
+    return stats.bounded(lag.mean, lag.standard_error, upper=0.0)
+
+
+for draw in FIGURES:
+    sim.figure(" ".join((draw.__doc__ or "").split()))(draw)
