@@ -52,9 +52,9 @@ class Config:
     """Independent runs R of every scenario."""
     collapse_sizes: tuple[int, ...] = (10, 50, 100, 200, 400)
     """Synthetic samples n per generation, for the collapse time."""
-    collapse_runs: int = 400
+    collapse_runs: int = 300
     """Runs R per point of the collapse time."""
-    mixed_sizes: tuple[int, ...] = (10, 100, 1000)
+    mixed_sizes: tuple[int, ...] = (10, 100, 400)
     """Synthetic samples n per generation beside N real ones."""
     long_generations: int = 150
     """Generations of the window and pool comparison, at n = 10."""
@@ -111,6 +111,7 @@ sim = Sim(
             runs=4000,
             collapse_sizes=(10, 50, 100, 150, 200, 250, 300, 350, 400),
             collapse_runs=1000,
+            mixed_sizes=(10, 100, 1000),
             long_generations=500,
             long_windows=(1, 2, 5, 10),
             long_runs=1000,
@@ -167,7 +168,9 @@ def scenarios(n, cfg) -> dict[str, Scenario]:
 
 
 def one_run(key, p, scenario: Scenario, num_gens: int) -> mc.Simulation:
-    return jax.tree.map(lambda field: field[0], mc.simulate(key, p, scenario, num_gens, num_runs=1))
+    """One run; its collapse time is num_gens + 1 where it has not collapsed by then."""
+    run = jax.tree.map(lambda field: field[0], mc.simulate(key, p, scenario, num_gens, num_runs=1))
+    return run._replace(T=jnp.minimum(run.T, num_gens + 1))
 
 
 def scenario_run(scenario, n, key, *, p, cfg):
@@ -502,8 +505,7 @@ def drift_order(data, cfg):
 def window_and_pool(data, cfg):
     runs = data["windows"]
     fresh = [name for name in runs.training.values if name.endswith("fresh")]
-    time = np.minimum(runs["T"].sel(training=fresh), cfg.long_generations + 1)  # censored runs count least
-    times = mean_over(time)
+    times = mean_over(runs["T"].sel(training=fresh))  # runs that outlive the experiment count as if just dead
     rates = np.array([mc.window_decay_rate(pool_or_window(str(name))) for name in runs.training.values[:-1]])
     still_comes = stats.bounded(rates, np.zeros(len(rates)), upper=1 - 1e-6)
     limit = 1 - mc.diversity_limit(Scenario("random_pool", 10)) * (1 - (truth(cfg) ** 2).sum())

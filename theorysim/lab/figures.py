@@ -44,7 +44,7 @@ _RC: Any = {
     "axes.titlecolor": _INK,
     "axes.titlesize": 11.5,
     "axes.titlelocation": "left",
-    "axes.titleweight": "semibold",
+    "axes.titleweight": "bold",
     "axes.labelsize": 11,
     "axes.linewidth": 0.8,
     "axes.spines.top": False,

@@ -18,6 +18,9 @@ Example:
      [0.2666 0.408 ]]
 """
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
@@ -59,6 +62,11 @@ def context_sumsq(
     if laws.shape[:-1] != context_law.shape or context_law.ndim != 1:
         shapes = f"got {laws.shape} with context_law of shape {context_law.shape}"
         raise ValueError(f"laws must have shape (c, s) with c = len(context_law), {shapes}")
+    return _context_sumsq(context_law, laws, num_samples, num_gens)
+
+
+@partial(jax.jit, static_argnames=("num_samples", "num_gens"))
+def _context_sumsq(context_law: Array, laws: Array, num_samples: int, num_gens: int) -> Array:
     count_law = binomial_pmf(num_samples, context_law)
     counts = jnp.arange(1, num_samples + 1, dtype=laws.dtype)
     keep = (count_law[:, 1:] * (1 - 1 / counts)[None, :]).sum(-1)

@@ -19,6 +19,9 @@ Example:
     0.845520903228
 """
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.scipy.special import gammaln, zeta
@@ -59,6 +62,12 @@ def diversity_factor(scenario: Scenario, num_gens: int) -> Float[Array, " num_ge
         1.0000, 0.7500, 0.5625
     """
     num_gens = positive_int(num_gens, "num_gens")
+    positive_int(scenario.K, "K", maximum=num_gens)
+    return _diversity_factor(scenario, num_gens)
+
+
+@partial(jax.jit, static_argnames="num_gens")
+def _diversity_factor(scenario: Scenario, num_gens: int) -> Array:
     n, N, a = _numbers(scenario)
     m = jnp.arange(num_gens + 1, dtype=n.dtype)
     match scenario.kind:
@@ -75,7 +84,6 @@ def diversity_factor(scenario: Scenario, num_gens: int) -> Float[Array, " num_ge
             fixed, rate = _fresh_real_error(a, n, N), a**2 * (1 - 1 / n)
             later = 1 - fixed * (1 - rate ** m[1:])
         case _:
-            positive_int(scenario.K, "K", maximum=num_gens)
             later = _window_factors(n, scenario.K, scenario.resample, num_gens)
     return jnp.concatenate([jnp.ones(1, n.dtype), later])
 
@@ -124,6 +132,11 @@ def diversity_limit(scenario: Scenario) -> Float[Array, ""]:
         >>> print(f"{diversity_limit(Scenario('accumulate', n=10, N=10)):.12f}")
         0.843435857216
     """
+    return _diversity_limit(scenario)
+
+
+@jax.jit
+def _diversity_limit(scenario: Scenario) -> Array:
     n, N, a = _numbers(scenario)
     match scenario.kind:
         case "mixed":
@@ -210,6 +223,11 @@ def window_decay_rate(scenario: Scenario) -> Float[Array, ""]:
         0.956599581921
     """
     choice(scenario.kind, "scenario.kind", ("window",))
+    return _window_decay_rate(scenario)
+
+
+@jax.jit
+def _window_decay_rate(scenario: Scenario) -> Array:
     n, _, _ = _numbers(scenario)
     return _window_factors(n, scenario.K, scenario.resample, 40 * scenario.K + 200, ratios=True)[-1]
 

@@ -23,9 +23,10 @@ Example:
     29.4288475671 420.88187188
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -194,6 +195,11 @@ def collapse_cdf(p: ArrayLike, n: int, num_gens: int) -> Float[Array, "*batch nu
         0.5348972574
     """
     p, n, num_gens = probabilities(p, "p"), positive_int(n, "n"), positive_int(num_gens, "num_gens")
+    return _collapse_cdf(p, n, num_gens)
+
+
+@partial(jax.jit, static_argnames=("n", "num_gens"))
+def _collapse_cdf(p: Array, n: int, num_gens: int) -> Array:
     ancestors = _ancestor_laws(n, n, num_gens, p.dtype)
     collapsed = jnp.matmul(_power_sums(p, n), ancestors.T)
     return jnp.concatenate([jnp.zeros((*p.shape[:-1], 1), p.dtype), collapsed], axis=-1)
@@ -224,6 +230,11 @@ def extinction_probability(p: ArrayLike, n: int, num_gens: int) -> Float[Array, 
                [0.375, 0.375]], dtype=float64)
     """
     p, n, num_gens = probabilities(p, "p"), positive_int(n, "n"), positive_int(num_gens, "num_gens")
+    return _extinction_probability(p, n, num_gens)
+
+
+@partial(jax.jit, static_argnames=("n", "num_gens"))
+def _extinction_probability(p: Array, n: int, num_gens: int) -> Array:
     ancestors = _ancestor_laws(n, n, num_gens, p.dtype)
     # A row of `ancestors` holds the coefficients of a polynomial in 1 - p_i, for every m and i at once.
     lost = _polynomial(ancestors.T[:, :, None], (1 - p)[..., None, :])
@@ -368,7 +379,12 @@ def _expected_diversity(weights: np.ndarray, p: Array) -> Array:
     1 - P_l = sum_i p_i (1 - p_i^(l-1)) and 1 - x^(l-1) = (1-x)(1 + x + ... + x^(l-2)), so the coefficient of
     x^j in h is the sum of the weights with l >= j + 2.
     """
-    tails = jnp.asarray(np.cumsum(weights[::-1])[::-1][2:], p.dtype)
+    tails = np.cumsum(weights[::-1])[::-1][2:]
+    return _positive_polynomial(jnp.asarray(tails, p.dtype), p)
+
+
+@jax.jit
+def _positive_polynomial(tails: Array, p: Array) -> Array:
     return (p * (1 - p) * _polynomial(tails, p)).sum(-1)
 
 

@@ -17,7 +17,9 @@ Example:
 """
 
 from collections.abc import Callable
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -68,7 +70,11 @@ def separable_expectation(
     if values.shape != (n + 1,):
         raise ValueError(f"f must have shape (n + 1,) = ({n + 1},), got {values.shape}")
     rate = jnp.asarray(0 if mutation is None else real(mutation, "mutation", low=0, high=1), p.dtype)
+    return _separable(values, p, rate, n, num_gens)
 
+
+@partial(jax.jit, static_argnames=("n", "num_gens"))
+def _separable(values: Array, p: Array, rate: Array, n: int, num_gens: int) -> Array:
     def sampled(x: Array) -> Array:
         return _pull(x, 1 / p.shape[-1], rate)
 
@@ -149,6 +155,11 @@ def replace_drift(p: ArrayLike, n: int, num_gens: int) -> Float[Array, "*batch n
         Array([0.   , 0.25 , 0.375], dtype=float64)
     """
     p, n, num_gens = probabilities(p, "p"), positive_int(n, "n"), positive_int(num_gens, "num_gens")
+    return _replace_drift(p, n, num_gens)
+
+
+@partial(jax.jit, static_argnames=("n", "num_gens"))
+def _replace_drift(p: Array, n: int, num_gens: int) -> Array:
     x = jnp.arange(n + 1, dtype=p.dtype) / n
     chain = binomial_pmf(n, x)
     distance = jnp.abs(x[:, None] - x[None, :])
@@ -184,7 +195,11 @@ def count_stationary_law(q: ArrayLike, n: int, weight: ArrayLike) -> Float[Array
     n = positive_int(n, "n")
     q = floating(real(q, "q", low=0, high=1))
     weight = jnp.asarray(real(weight, "weight", low=0, high=1, high_open=True), q.dtype)
-    q, weight = jnp.broadcast_arrays(q, weight)
+    return _stationary(*jnp.broadcast_arrays(q, weight), n)
+
+
+@partial(jax.jit, static_argnames="n")
+def _stationary(q: Array, weight: Array, n: int) -> Array:
     x = jnp.arange(n + 1, dtype=q.dtype) / n
     x = x.reshape((1,) * q.ndim + (-1,))
     chain = binomial_pmf(n, _pull(x, q[..., None], 1 - weight[..., None]))

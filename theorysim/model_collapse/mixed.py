@@ -17,8 +17,10 @@ Example:
     0.0041635005, never above 0.0049751244
 """
 
+from functools import partial
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -206,6 +208,7 @@ def max_synthetic(eps: ArrayLike, N: ArrayLike, sigma1: ArrayLike) -> Float[Arra
     return jnp.where(unlimited, jnp.inf, N * (N * eps**2) / gap)
 
 
+@partial(jax.jit, static_argnames=("n", "N", "num_gens"))
 def _token_l1_drift(q: Array, n: int, N: int, num_gens: int) -> Array:
     """E|p_i^(m) - q| for tokens with p_i^(1) = q: shape (len(q), num_gens).
 

@@ -17,8 +17,10 @@ Example:
     0.0390
 """
 
+from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
@@ -57,7 +59,11 @@ def sumsq_moments(p: ArrayLike, n: ArrayLike, num_gens: int) -> SumsqMoments:
         Array([0.5    , 0.625  , 0.71875], dtype=float64)
     """
     p, num_gens = probabilities(p, "p"), positive_int(num_gens, "num_gens")
-    n = jnp.asarray(real(n, "n", low=1), p.dtype)
+    return _sumsq_moments(p, jnp.asarray(real(n, "n", low=1), p.dtype), num_gens)
+
+
+@partial(jax.jit, static_argnames="num_gens")
+def _sumsq_moments(p: Array, n: Array, num_gens: int) -> SumsqMoments:
     # Falling factorials over powers of n, as products of numbers below one: n^4 would overflow float32 early.
     two = 1 - 1 / n
     three = two * (1 - 2 / n)

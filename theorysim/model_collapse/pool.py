@@ -11,6 +11,9 @@ Example:
     [0.     0.5    0.5625 0.5868]
 """
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
@@ -45,8 +48,13 @@ def pool_dirac_probability(p: ArrayLike, n: int, num_gens: int) -> Float[Array, 
     p, n, num_gens = probabilities(p, "p"), positive_int(n, "n"), positive_int(num_gens, "num_gens")
     if p.ndim != 1:
         raise ValueError(f"p must have one axis, got shape {p.shape}")
-    later = lax.map(lambda p_i: _token_dirac_probability(p_i, n, num_gens), p).sum(0)
+    later = _dirac_probability(p, n, num_gens)
     return jnp.concatenate([(p == 1).any().astype(p.dtype)[None], later])
+
+
+@partial(jax.jit, static_argnames=("n", "num_gens"))
+def _dirac_probability(p: Array, n: int, num_gens: int) -> Array:
+    return lax.map(lambda p_i: _token_dirac_probability(p_i, n, num_gens), p).sum(0)
 
 
 def _token_dirac_probability(p_i: Array, n: int, num_gens: int) -> Array:
