@@ -5,10 +5,9 @@ says where that set comes from (`Scenario`). Everything is exact at finite size:
 name says so.
 
     theory      collapse time and its law (`lineage`), any separable functional (`marginals`), mean and
-    variance of
-                the sum of squares (`moments`), surviving diversity of every scenario (`diversity`), drift
-                with real data kept (`mixed`), the pool's Dirac probability (`pool`), Gaussians (`gaussian`),
-                many contexts (`contexts`), the paper's bounds (`paper_bounds`)
+                variance of the sum of squares (`moments`), surviving diversity of every scenario
+                (`diversity`), drift with real data kept (`mixed`), the pool's Dirac probability (`pool`),
+                Gaussians (`gaussian`), many contexts (`contexts`), the paper's bounds (`paper_bounds`)
     simulation  `simulate`, `simulate_laws`, `collapse_times`
 
 Reference: M. E. A. Seddik, S.-W. Chen, S. Hayou, P. Youssef, M. Debbah, "How Bad is Training on Synthetic

@@ -2,9 +2,9 @@ r"""How much diversity survives m generations: every scenario multiplies 1 - S_0
 
 With sigma_m = sum_i (p_i^(m))^2 and S_m = E sigma_m, each way of recursive training is linear in H = 1 - S:
 
-    replace      h_m = (1-1/n)^m                                                       (the paper)
-    mixed        h_m = (1-1/N) (1 - V_m)                                               (the paper, sign
-    corrected) accumulate   h_m = (1-1/N) prod_{k=1}^{m-1} [1 - n/(N+kn)^2]
+    replace      h_m = (1-1/n)^m                                                (the paper)
+    mixed        h_m = (1-1/N) (1 - V_m)                                        (the paper, sign corrected)
+    accumulate   h_m = (1-1/N) prod_{k=1}^{m-1} [1 - n/(N+kn)^2]
     random_pool  h_m = prod_{k=1}^{m} [1 - 1/(n k^2)]
     fresh_real   1 - h_m = c + a^2 (1-1/n) (1 - h_{m-1}),   c = (1-a)^2/N + a^2/n
     window       a linear recursion on the K x K overlaps of the last K models

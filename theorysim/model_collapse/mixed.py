@@ -2,9 +2,10 @@ r"""Partially synthetic training: N real draws kept for ever, n synthetic draws 
 
 With alpha = n/(N+n), beta = alpha^2 (1-1/n) and S_1 = 1/N + (1-1/N) S_0,
 
-    V_m = (alpha/N) / (1 + (1+1/N) alpha) (1 - beta^(m-1)),      Cov(p^(m) | p^(1)) = V_m [diag p^(1) - p^(1)
-    p^(1)^T] S_m = S_1 + V_m (1 - S_1),                                    E||p^(m) - p^(1)||_2^2 = V_m (1 -
-    sigma_1).
+    V_m = (alpha/N) / (1 + (1+1/N) alpha) (1 - beta^(m-1)),    Cov(p^(m) | p^(1)) = V_m (diag q - q q^T),
+    S_m = S_1 + V_m (1 - S_1),                                 E||p^(m) - q||_2^2 = V_m (1 - sigma_1),
+
+where q = p^(1).
 
 V_m <= 1/(2N+1) for every n: the drift is bounded however much synthetic data is used, and the squared error
 to the truth is at most 3/2 of that of the real data alone. Seddik et al. (2024), theorem 3; their formula for
