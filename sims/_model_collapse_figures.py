@@ -7,6 +7,7 @@ docstring is the caption.
 import jax
 import numpy as np
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
 
 from theorysim import model_collapse as mc
 from theorysim.lab.figures import PALETTE, measured_points, new_figure, theory_line
@@ -53,6 +54,8 @@ def every_scenario(data, cfg):
                 )
             found = mean_over(one.sigma.sel(generation=few))
             lost, error = (found.mean - start) / (1 - start), found.standard_error / (1 - start)
+            if i >= len(PALETTE):
+                look = {"fmt": "D"}
             if around:
                 edge = {"markeredgecolor": color, "markeredgewidth": 1.2, "elinewidth": 0}
                 look = {"fmt": "s", "markerfacecolor": "none", "ms": 9} | edge
@@ -97,7 +100,7 @@ def collapse_time(data, cfg):
 
 
 def simplex(data, cfg):
-    """Three tokens in 81 contexts, n = 1000 samples each, after 0 to 40 generations on own samples.
+    """Three tokens in 81 contexts, 1000 samples in all, after 0 to 40 generations on own samples.
 
     The next-token laws drift towards the corners, where one token is left. Colour: where a law started.
     """
@@ -236,10 +239,10 @@ def what_survives(data, cfg):
     in units of n generations: exact at n = 1000 (points) and the large-n law (lines).
     """
     figure, (left, right) = new_figure(1, 2, width=9.6, height=4)
-    n = np.arange(1.0, 101.0)
+    limit = jax.vmap(lambda n, N: mc.diversity_limit(mc.Scenario("accumulate", n, N=N)))
     for i, ratio in enumerate((0.1, 1, 10)):
-        limit = jax.vmap(lambda n, N: mc.diversity_limit(mc.Scenario("accumulate", n, N=N)))
-        theory_line(left, n, limit(n, np.maximum(1, ratio * n)), color=PALETTE[i], label=f"N = {ratio:g} n")
+        n = np.geomspace(max(1, 1 / ratio), 100, 200)  # at least one real sample
+        theory_line(left, n, limit(n, ratio * n), color=PALETTE[i], label=f"N = {ratio:g} n")
     kept = data["every_scenario"].sel(scenario="accumulate, N = n").isel(generation=-1)
     scale = 1 - float(data["every_scenario"].sigma_exact.isel(scenario=0, n=0, generation=0))
     found = mean_over(kept.sigma)
@@ -252,13 +255,14 @@ def what_survives(data, cfg):
     batch = size // K * K  # samples that a model really gets: floor(n/K) from each of K
     fresh = [mc.Scenario("window", size, K=int(k), resample="fresh") for k in K]
     pooled = [mc.Scenario("window", size, K=int(k)) for k in K]
+    smooth = np.linspace(1, K[-1], 100)
     for plans, color, law, label in (
-        (fresh, PALETTE[0], (K + 1) ** 2 / 4, "fresh, $(K+1)^2/4$"),
-        (pooled, PALETTE[1], (K + 1) ** 2 / (4 * K), "pooled, $(K+1)^2/(4K)$"),
+        (fresh, PALETTE[0], (smooth + 1) ** 2 / 4, "fresh, $(K+1)^2/4$"),
+        (pooled, PALETTE[1], (smooth + 1) ** 2 / (4 * smooth), "pooled, $(K+1)^2/(4K)$"),
     ):
         life = 1 / (1 - np.array([mc.window_decay_rate(plan) for plan in plans])) / batch
+        theory_line(right, smooth, law, color=color, label=label)
         right.plot(K, life, "o", color=color, label=label.split(",")[0] + ", exact")
-        theory_line(right, K, law, color=color, label=label)
     right.set(xlabel="models in the window $K$", ylabel="life time / n (generations)", yscale="log")
     right.legend(loc="upper left")
     return figure
@@ -308,10 +312,11 @@ def networks(data, cfg):
     first = runs.sel(minimiser="trained").isel(trained_generation=0)
     frequency = first.counts.values / cfg.network_samples
     seen = first.support.isel(generation=1).values
-    usable = (frequency > 0) & (first.floor.values > 0) & (seen < runs.sizes["context"])
+    tokens = int(runs.tokens)
+    usable = (frequency > 0) & (first.floor.values > 0) & (seen < tokens)
     predicted = mutation_floor(
         np.maximum(seen, 1)[usable],
-        runs.sizes["context"],
+        tokens,
         learning_rate=1 / float(weight.max()),
         frequency=frequency[usable],
         num_steps=cfg.network_steps,
@@ -322,6 +327,8 @@ def networks(data, cfg):
     theory_line(right, ends, ends, color="black", label="measured = law")
     right.set(xscale="log", yscale="log", xlabel=r"$(k/s)/(\eta f t)$")
     right.set_ylabel("probability of an unseen token")
+    right.xaxis.set_minor_formatter(NullFormatter())
+    right.yaxis.set_minor_formatter(NullFormatter())
     right.legend(loc="upper left")
     return figure
 

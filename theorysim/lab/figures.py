@@ -64,6 +64,7 @@ _RC: Any = {
     "font.size": 11,
     "mathtext.fontset": "dejavusans",
     "legend.fontsize": 9.5,
+    "legend.title_fontsize": 9.5,
     "legend.labelcolor": _INK,
     "legend.frameon": True,
     "legend.framealpha": 0.9,

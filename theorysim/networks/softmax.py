@@ -52,7 +52,8 @@ class RecursiveTraining(NamedTuple):
 
     `sigma` (G+1, c) is the sum of squared probabilities of the law that the next generation samples from, and
     `sigma_thresholded` that of the same law with the floor taken off: tokens at most `floor_threshold` times
-    the floor set to zero, the rest renormalised. `support` (G+1, c) counts the tokens above it.
+    the floor set to zero, and what they held shared equally by the others, from which descent took it.
+    `support` (G+1, c) counts the tokens above the floor.
     `sample_counts` (G, c) are the samples n_j of each context, and `floor` (G, c) is the largest probability
     of a token that they do not show (0 if they show all; 1/s if there are none, and then nothing is taken
     off). `laws` and `laws_thresholded` (c, s) are those of the last generation.
@@ -339,10 +340,16 @@ def _empirical(target: Float[Array, "c s"]) -> Float[Array, "c s"]:
 
 
 def _clear(laws: Float[Array, "c s"], floor: Float[Array, " c"]) -> Float[Array, "c s"]:
-    """Set probabilities up to `floor` to zero and renormalise; a row of nothing else is left as it is."""
-    kept = jnp.where(laws > floor[:, None], laws, 0)
-    total = kept.sum(axis=1, keepdims=True)
-    return jnp.where(total > 0, kept / jnp.where(total > 0, total, 1), laws)
+    """Set probabilities up to `floor` to zero; a row of nothing else is left as it is.
+
+    Late in training all seen tokens gain logit at one rate, eta f (phat_i - p_i), so that each lacks the same
+    amount: sharing the floor equally gives them back what they lack, scaling them up would not.
+    """
+    seen = laws > floor[:, None]
+    missing = 1 - jnp.where(seen, laws, 0).sum(axis=1, keepdims=True)
+    count = seen.sum(axis=1, keepdims=True)
+    cleared = jnp.where(seen, laws + missing / jnp.maximum(count, 1), 0)
+    return jnp.where(count > 0, cleared, laws)
 
 
 def _measure(
