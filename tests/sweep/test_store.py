@@ -65,6 +65,32 @@ def test_more_points_reuse_the_cells_of_fewer_when_no_key_enters(tmp_path, compu
     assert len(computed) == 3
 
 
+def test_more_points_per_case_shift_the_keys_of_later_cases(tmp_path):
+    few, many = ({"rate": np.arange(1.0, number)} for number in (5, 9))
+    rest: dict[str, Any] = {"cases": {"width": [2, 3]}, "key": KEY, "batch": 4}
+    sweep(loss, vary=few, **rest, store=tmp_path)
+    stored = sweep(loss, vary=many, **rest, store=tmp_path)
+    xr.testing.assert_equal(stored, sweep(loss, vary=many, **rest))
+
+
+def test_other_random_bits_are_computed_again(tmp_path):
+    def draws(key):
+        return jax.random.normal(key, (7,))
+
+    with jax.threefry_partitionable(False):
+        old = sweep(draws, key=KEY, store=tmp_path)
+    new = sweep(draws, key=KEY, store=tmp_path)
+    assert not np.array_equal(old.value, new.value)
+
+
+@pytest.mark.parametrize("name", ["file", "allow_pickle", "a/b"])
+def test_an_output_may_have_any_name(tmp_path, computed, name):
+    for _ in range(2):
+        data = sweep(lambda x: {name: 2 * x}, vary={"x": [1.0, 2.0]}, store=tmp_path)
+        assert data[name].values.tolist() == [2.0, 4.0]
+    assert len(computed) == 1
+
+
 @pytest.mark.parametrize(
     "change",
     [

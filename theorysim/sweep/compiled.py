@@ -69,11 +69,13 @@ class Settings(NamedTuple):
 
     x64: bool
     matmul_precision: str | None
+    threefry_partitionable: bool
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
         """Within it, this thread computes under these settings."""
-        with jax.enable_x64(self.x64), jax.default_matmul_precision(self.matmul_precision):
+        precision = jax.default_matmul_precision(self.matmul_precision)
+        with jax.enable_x64(self.x64), precision, jax.threefry_partitionable(self.threefry_partitionable):
             yield
 
 
@@ -95,7 +97,11 @@ class Executable(NamedTuple):
 def current_settings() -> Settings:
     """The settings of the calling thread."""
     config: Any = jax.config  # its options are unknown to type checkers
-    return Settings(bool(config.jax_enable_x64), config.jax_default_matmul_precision)
+    return Settings(
+        bool(config.jax_enable_x64),
+        config.jax_default_matmul_precision,
+        bool(config.jax_threefry_partitionable),
+    )
 
 
 @functools.lru_cache(maxsize=256)

@@ -92,10 +92,8 @@ def make_grid(vary: Any, cases: Any, replicas: Any) -> Grid:
                 f"on dim {axis.dim!r}, got {length}"
             )
     if replicas:
-        if REPLICA in sizes:
-            raise ValueError(
-                f"vary must not use the dim {REPLICA!r} when replicas > 0, got replicas={replicas}"
-            )
+        if REPLICA in sizes or any(axis.name == REPLICA for axis in varied):
+            raise ValueError(f"vary must not use the name {REPLICA!r} when replicas > 0, got {replicas=}")
         sizes[REPLICA] = replicas
     _check_names([axis.name for axis in varied], set(sizes), [name for name, _ in static])
     grid = Grid(varied, static, replicas, sizes)

@@ -140,8 +140,9 @@ def points_of(job: Job, cells: Sequence[Cell]) -> tuple[dict[str, np.ndarray], n
 def cell_digest(job: Job, cell: Cell) -> str:
     """The content hash under which a cell is stored."""
     values = columns(job.grid, np.arange(cell.start, cell.stop))
-    numbers = (cell.case, cell.start) if job.key_impl is not None else None
-    return digest((job.case_digests[cell.case], cell.batch, cell.stop - cell.start, values, numbers))
+    # Keys go by global number, which also depends on how many points the cases before have.
+    first = cell.case * job.grid.points + cell.start if job.key_impl is not None else None
+    return digest((job.case_digests[cell.case], cell.batch, cell.stop - cell.start, values, first))
 
 
 def total_bytes(job: Job) -> int:

@@ -22,13 +22,14 @@ import time
 import uuid
 import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 __all__ = ["Store", "StoreError", "open_store"]
 
 _MAGIC = b"theorysim-cell 1 "
+_MARK = "="
 _DAY = 86400.0
 
 
@@ -56,7 +57,7 @@ class Store(NamedTuple):
         if hashlib.sha256(payload).hexdigest().encode() != header[len(_MAGIC) :]:
             return _damaged(file, "wrong checksum")
         with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            return {name.removeprefix(_MARK): arrays[name] for name in arrays.files}
 
     def put(self, digest: str, arrays: dict[str, np.ndarray]) -> None:
         """Write a finished cell atomically.
@@ -65,7 +66,9 @@ class Store(NamedTuple):
             StoreError: the file system refused, for instance because it is full; nothing is left behind.
         """
         payload = io.BytesIO()
-        np.savez(payload, allow_pickle=False, **arrays)
+        # The mark keeps names apart from the arguments of `savez`, such as `file`.
+        marked: dict[str, Any] = {_MARK + name: array for name, array in arrays.items()}
+        np.savez(payload, allow_pickle=False, **marked)
         content = payload.getbuffer()
         header = _MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n"
         try:
