@@ -100,6 +100,12 @@ def test_devices_and_executor_exclude_each_other():
         sweep(kernels.square, vary=X, executor=executor, devices=1)
 
 
+def test_processes_that_would_deadlock_are_refused():
+    executor = ProcessPoolExecutor(1, mp_context=get_context("fork"))
+    with executor, pytest.raises(ValueError, match="executor must not fork, which deadlocks under JAX"):
+        sweep(kernels.square, vary=X, executor=executor)
+
+
 def test_what_cannot_be_pickled_cannot_go_to_another_process():
     executor = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
     with executor, pytest.raises(TypeError, match="must be picklable for an executor"):

@@ -259,6 +259,12 @@ def _lanes(executor: Any, devices: Any, used: Devices) -> int:
         return len(used)
     if not isinstance(executor, Executor):
         raise TypeError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
+    context = getattr(executor, "_mp_context", None)
+    if context is not None and context.get_start_method() == "fork":
+        raise ValueError(
+            "executor must not fork, which deadlocks under JAX: make it as ProcessPoolExecutor(…, "
+            f"mp_context=multiprocessing.get_context('spawn')), got {executor!r}"
+        )
     if devices is not None:
         raise ValueError(f"devices must be None when an executor is given, got {devices!r}")
     return int(getattr(executor, "_max_workers", None) or 8)

@@ -75,7 +75,8 @@ def sweep(
             `theorysim.sweep.batching`.
         store: a directory that keeps finished cells; the same sweep asked again computes only what is
             missing. `fn` is then known by content: its code and all that it refers to.
-        executor: any `concurrent.futures.Executor`; each cell is a task. A cell that fails three times is
+        executor: any `concurrent.futures.Executor`; each cell is a task. Processes must be spawned
+            (`mp_context=multiprocessing.get_context("spawn")`), not forked. A cell that fails three times is
             recorded in `attrs["failures"]`; its points are NaN (integers become float64), not stored.
         devices: the first so many local devices, or a list of them; None for all.
         progress: True for a bar on stderr when that is a terminal, or a function that is called with each
