@@ -79,6 +79,50 @@ def test_editing_the_library_counts_where_the_sim_can_reach_it(library, tmp_path
     assert (provenance.code_hash(sim) != before) is changes
 
 
+def test_editing_sweep_counts_for_every_sim(library, tmp_path):
+    (library / "sweep").mkdir()
+    (library / "sweep" / "run.py").write_text("a = 1")
+    (tmp_path / "sim.py").touch()
+    before = provenance.code_hash(tmp_path / "sim.py")
+    (library / "sweep" / "run.py").write_text("a = 2")
+    assert provenance.code_hash(tmp_path / "sim.py") != before
+
+
+@pytest.mark.parametrize(
+    ("rest", "changes"),
+    [
+        ("@sim.experiment\ndef run(cfg, key, sweep):\n    return kernel(key)", True),
+        ("@sim.claim('C', '…')\ndef holds(data, cfg):\n    return kernel(data)", False),
+        ("for draw in kernel:\n    sim.figure(draw.__doc__)(draw)", False),
+        ("for draw in kernel:\n    sim.figure('…')(draw)\n    LIST.append(draw)", True),
+    ],
+    ids=["experiment", "claim", "figures", "loop"],
+)
+def test_a_file_beside_the_sim_counts_where_an_experiment_uses_it(tmp_path, rest, changes):
+    sim, beside = tmp_path / "sim.py", tmp_path / "_helper.py"
+    sim.write_text(f"from ._helper import kernel\n{rest}\n")
+    beside.write_text("def kernel(x): return x")
+    before = provenance.code_hash(sim)
+    beside.write_text("def kernel(x): return 2 * x")
+    assert (provenance.code_hash(sim) != before) is changes
+
+
+def test_the_fingerprint_depends_on_the_files_that_the_config_names(tmp_path):
+    text = tmp_path / "text.txt"
+    marks = set()
+    for content in ("one", "two"):
+        text.write_text(content)
+        marks.add(provenance.fingerprint("a", {"data": str(text)}, "code"))
+    text.unlink()
+    marks.add(provenance.fingerprint("a", {"data": str(text)}, "code"))
+    assert len(marks) == 3
+
+
+def test_infinite_and_missing_numbers_are_different_configs():
+    values = (float("inf"), float("nan"), None)
+    assert len({provenance.fingerprint("a", {"rate": value}, "code") for value in values}) == 3
+
+
 def test_the_fingerprint_depends_on_config_and_experiment(coins):
     config = load(coins).presets["tiny"]
     marks = {

@@ -1,9 +1,10 @@
 """Where a result comes from: the code, settings and versions that decide whether it may be used again.
 
-The *fingerprint* of an experiment is a hash of its name, its config, the versions of the libraries that
-compute, and the text of the code it can reach: the sim's file without its claims, figures and presets, and
-every module of theorysim which that file imports, directly or not. Editing a figure keeps the results;
-editing a kernel does not.
+The *fingerprint* of an experiment is a hash of its name, its config, the content of the files that the config
+names, the versions of the libraries that compute, and the text of the code it can reach: the sim's file
+without its claims, figures and presets, the files beside it and the modules of theorysim which the rest of
+that file imports, directly or not, and `sweep`. Editing a figure keeps the results; editing a kernel does
+not.
 
 Example:
     >>> stable_hash("fully_synthetic")
@@ -122,12 +123,24 @@ def fingerprint(experiment: str, config: Any, code: str) -> str:
     """
     identity = {
         "experiment": experiment,
-        "config": plain(config),
+        "config": repr(config),
+        "files": _file_hashes(plain(config)),
         "code": code,
         "x64": x64_enabled(),
         "versions": {name: version for name, version in versions().items() if name in _COMPUTING},
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _file_hashes(config: Any) -> list[str]:
+    """The content of every file that a field of the config names; a folder or a missing file has none."""
+    if isinstance(config, dict | list):
+        parts = config.values() if isinstance(config, dict) else config
+        return [digest for part in parts for digest in _file_hashes(part)]
+    try:
+        return [hashlib.sha256(Path(config).read_bytes()).hexdigest()] if isinstance(config, str) else []
+    except (OSError, ValueError):
+        return []
 
 
 def x64_enabled() -> bool:
@@ -151,21 +164,26 @@ def code_hash(path: Path) -> str:
         >>> len(code_hash(Path(__file__)))
         64
     """
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    tree.body = [node for node in tree.body if not _only_judges(node)]
     package = _PACKAGE
-    seen: dict[Path, str] = {}
-    pending = list(_imports(tree, package, parent=None))
+    seen: dict[str, str] = {}
+    pending = [path, *(package / "sweep").glob("*.py")]  # every experiment is handed `sweep`
     while pending:
         file = pending.pop()
-        if file in seen or _is_lab(file, package):
+        beside = file.parent == path.parent
+        label = f"./{file.name}" if beside else file.relative_to(package).as_posix()
+        if file == path:
+            label = ""  # a renamed sim is the same sim
+        if label in seen or (label.startswith("lab/") and label != "lab/runs.py"):
             continue
-        module = ast.parse(file.read_text(encoding="utf-8"))
-        seen[file] = _normal(module)
-        pending.extend(_imports(module, package, parent=file.parent))
-    digest = hashlib.sha256(_normal(tree).encode())
-    for file in sorted(seen):
-        digest.update(f"\0{file.relative_to(package)}\0{seen[file]}".encode())
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        if beside:
+            tree.body = [node for node in tree.body if not _only_judges(node)]
+            pending.extend(_neighbours(tree, file.parent))
+        pending.extend(_imports(tree, package, parent=None if beside else file.parent))
+        seen[label] = _normal(tree)
+    digest = hashlib.sha256()
+    for label, text in sorted(seen.items()):
+        digest.update(f"\0{label}\0{text}".encode())
     return digest.hexdigest()
 
 
@@ -194,13 +212,29 @@ def git_state(folder: Path) -> Git | None:
 
 
 def _only_judges(node: ast.stmt) -> bool:
-    """True for `sim = Sim(...)` and for functions registered as a claim or a figure."""
+    """True for `sim = Sim(...)`, and for a function, a call or a loop that registers claims or figures."""
+    if isinstance(node, ast.For):
+        return all(_only_judges(inner) for inner in node.body)
     if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
         return isinstance(node.value.func, ast.Name) and node.value.func.id == "Sim"
-    if isinstance(node, ast.FunctionDef):
-        calls = [item.func for item in node.decorator_list if isinstance(item, ast.Call)]
-        return any(isinstance(call, ast.Attribute) and call.attr in _JUDGING for call in calls)
-    return False
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        return _registers(node.value.func)
+    return isinstance(node, ast.FunctionDef) and any(map(_registers, node.decorator_list))
+
+
+def _registers(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _JUDGING
+
+
+def _neighbours(tree: ast.Module, folder: Path) -> Iterator[Path]:
+    """Yield the files beside a sim that it imports as `from .name import …` and uses."""
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            for alias in node.names:
+                file = folder / f"{(node.module or alias.name).split('.')[0]}.py"
+                if (alias.asname or alias.name) in used and file.is_file():
+                    yield file
 
 
 class _WithoutDocstrings(ast.NodeTransformer):
@@ -211,10 +245,6 @@ class _WithoutDocstrings(ast.NodeTransformer):
 
 def _normal(tree: ast.Module) -> str:
     return ast.dump(_WithoutDocstrings().visit(tree))
-
-
-def _is_lab(file: Path, package: Path) -> bool:
-    return file.relative_to(package).parts[0] == "lab"
 
 
 def _imports(tree: ast.Module, package: Path, parent: Path | None) -> Iterator[Path]:
