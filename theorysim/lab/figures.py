@@ -93,7 +93,12 @@ def style() -> Iterator[None]:
 
 
 def new_figure(
-    rows: int = 1, cols: int = 1, *, width: float | None = None, height: float | None = None, **options: Any
+    rows: int = 1,
+    cols: int = 1,
+    *,
+    width: float | int | None = None,
+    height: float | int | None = None,
+    **options: Any,
 ) -> tuple[Figure, Any]:
     """Return a figure in the shared style and its axes: one `Axes`, or an array of them.
 
