@@ -100,6 +100,14 @@ def test_report_is_built_again_from_the_gallery_alone(finished, tmp_path, capsys
     ).read_bytes()
 
 
+@pytest.mark.parametrize("command", ["claims", "report"])
+@pytest.mark.parametrize("content", ['{"a": 1}', "[1]", "{"])
+def test_files_that_no_run_wrote_are_told_in_one_line(copied, command, content, capsys):
+    for name in ("claims.json", "run.json"):
+        (copied / "figures" / "coins" / name).write_text(content)
+    assert "of a run" in error_of(capsys, command, "--out", str(copied))
+
+
 def test_data_lists_the_data_sets(capsys):
     assert main(["data"]) == 0
     assert "licence" in capsys.readouterr().out
@@ -137,6 +145,10 @@ def test_doctor_takes_a_missing_browser_for_optional(monkeypatch, tmp_path):
         (["run", "coins", "--devices", "0"], "--devices must be an integer in [1, "),
         (["run", "coins", "--devices", "99"], "--devices must be an integer in [1, "),
         (["run", "coins", "--only", "share"], "must name experiments of coins: shares, spread; got 'share'"),
+        (["run", "coins", "--only", ""], "must name experiments of coins: shares, spread; got ''"),
+        (["run", "coins", "--out", "x" * 300], "--out must be a folder with write permission, got xxx"),
+        (["run", "x" * 300 + ".py"], "FILE must be a readable Python file, got xxx"),
+        (["claims", "--out", "x" * 300], "File name too long"),
         (["run", "coins", "--only", "shares,sprad"], "got 'sprad'; did you mean spread?"),
         (["run", "coins", "dice", "--tosses", "9"], "fields of a config can be set for one sim at a time"),
         (["run", "--tosses", "9", "coins"], "Unrecognized options: --tosses, 9, coins"),

@@ -10,6 +10,7 @@ Example:
 
 import ast
 import importlib.util
+import os
 import sys
 import types
 from pathlib import Path
@@ -76,10 +77,9 @@ def find(name: str) -> Path:
         UsageError: FILE must be a readable Python file, got nowhere/coins.py
     """
     if name.endswith(".py") or "/" in name or "\\" in name:
-        path = Path(name)
-        if not path.is_file():
+        if not os.path.isfile(name):  # unlike Path.is_file, false for names that no file can have
             raise UsageError(f"FILE must be a readable Python file, got {name}")
-        return path
+        return Path(name)
     known = slugs()
     folder = sims_folder()
     if name not in known or folder is None:

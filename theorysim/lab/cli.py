@@ -32,7 +32,7 @@ from theorysim.lab.cli_arguments import (
 from theorysim.lab.console import Display, claims_table, make_console
 from theorysim.lab.errors import UsageError, did_you_mean, one_line
 from theorysim.lab.outputs import Layout
-from theorysim.lab.records import Outcome, claims_from_json
+from theorysim.lab.records import Outcome, read_gallery
 from theorysim.lab.sim import Sim
 
 __all__ = ["main"]
@@ -81,6 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `theorysim claims | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a path that cannot be looked at: too long, behind a closed folder
+        print(f"theorysim {name}: error: {one_line(error)}", file=sys.stderr)
+        return 2
 
 
 def _help() -> str:
@@ -140,9 +143,8 @@ def _claims(args: Sequence[str]) -> int:
             raise UsageError(f"SLUG must be one that was run: {', '.join(there)}; got {slug!r}{hint}")
     console = make_console()
     for slug in named.names or there:
-        records = claims_from_json(outputs.read_json(gallery / slug / "claims.json"))
-        preset = outputs.read_json(gallery / slug / "run.json")["preset"]
-        console.print(claims_table(f"{slug} ({preset})", records))
+        run, records = read_gallery(gallery / slug)
+        console.print(claims_table(f"{slug} ({run['preset']})", records))
     return 0
 
 
@@ -239,8 +241,7 @@ def _parse_each(sources: dict[str, Path], args: Sequence[str], preset: str) -> l
             except UsageError as error:
                 raise UsageError(f"{error}; fields of a config can be set for one sim at a time") from error
             _, config = parse_run(sim, preset, [], f"theorysim run {name}")
-        only = tuple(part for item in options.only for part in item.split(",") if part)
-        for experiment in only:
+        for experiment in _only(options):
             if experiment not in sim.experiments:
                 allowed = ", ".join(sim.experiments)
                 hint = did_you_mean(experiment, sim.experiments)
@@ -257,6 +258,10 @@ def _parse_each(sources: dict[str, Path], args: Sequence[str], preset: str) -> l
             raise UsageError(f"sims of one run must have different slugs, got {sim.slug!r} twice")
         asked.append(_Asked(sim, path, options, config))
     return asked
+
+
+def _only(options: RunOptions) -> tuple[str, ...]:
+    return tuple(name.strip() for names in options.only for name in names.split(","))
 
 
 def _compute(asked: Sequence[_Asked], command: Sequence[str]) -> int:
@@ -298,7 +303,7 @@ def _job(item: _Asked):
         preset=item.options.preset,
         config=item.config,
         layout=Layout(item.options.out, item.sim.slug, item.options.preset),
-        only=tuple(part for name in item.options.only for part in name.split(",") if part),
+        only=_only(item.options),
         fresh=item.options.fresh,
         devices=item.options.devices,
     )

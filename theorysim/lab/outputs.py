@@ -202,14 +202,14 @@ def check_writable(out: Path) -> None:
         Traceback (most recent call last):
         UsageError: --out must be a folder, got the file ...
     """
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out must be a folder, got the file {out}")
-    existing = out
-    while not existing.exists():
-        existing = existing.parent
-    if not existing.is_dir():
-        raise UsageError(f"--out must be a folder, got {out}, which lies below the file {existing}")
     try:
+        if out.exists() and not out.is_dir():
+            raise UsageError(f"--out must be a folder, got the file {out}")
+        existing = out
+        while not existing.exists():
+            existing = existing.parent
+        if not existing.is_dir():
+            raise UsageError(f"--out must be a folder, got {out}, which lies below the file {existing}")
         # os.access is true for the superuser even on a read-only disk: only a real file tells.
         with tempfile.TemporaryFile(dir=existing):
             pass

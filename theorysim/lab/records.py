@@ -6,9 +6,13 @@ Example:
     (False, True)
 """
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["ClaimRecord", "ExperimentRecord", "FigureRecord", "Outcome", "claims_from_json"]
+from theorysim.lab import outputs
+from theorysim.lab.errors import UsageError, one_line
+
+__all__ = ["ClaimRecord", "ExperimentRecord", "FigureRecord", "Outcome", "read_gallery"]
 
 
 class ExperimentRecord(NamedTuple):
@@ -104,14 +108,21 @@ class Outcome(NamedTuple):
         return tuple(item.trace for item in (*self.experiments, *self.claims, *self.figures) if item.trace)
 
 
-def claims_from_json(items: list[dict[str, Any]]) -> tuple[ClaimRecord, ...]:
-    """Return the records stored in a claims.json.
+def read_gallery(folder: Path) -> tuple[dict[str, Any], tuple[ClaimRecord, ...]]:
+    """Return the run.json of a sim's gallery, `DIR/figures/<slug>`, and the verdicts of its claims.json.
+
+    Raises:
+        UsageError: a file is missing, cannot be read, or is not what a run wrote.
 
     Example:
-        >>> claims_from_json([])
-        ()
+        >>> read_gallery(Path("nowhere"))
+        Traceback (most recent call last):
+        UsageError: nowhere/run.json must be a readable JSON file of a run: ...
     """
-    return tuple(
-        ClaimRecord(**{name: value for name, value in item.items() if name in ClaimRecord._fields})
-        for item in items
-    )
+    run, claims = outputs.read_json(folder / "run.json"), outputs.read_json(folder / "claims.json")
+    try:
+        wanted = [{name: item[name] for name in ClaimRecord._fields if name in item} for item in claims]
+        return dict(run, preset=run["preset"]), tuple(ClaimRecord(**item) for item in wanted)
+    except (TypeError, KeyError, AttributeError) as error:
+        message = f"{folder} must hold the run.json and claims.json of a run, got others ({one_line(error)})"
+        raise UsageError(message) from error

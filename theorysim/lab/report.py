@@ -19,7 +19,7 @@ from theorysim import __version__
 from theorysim.lab import outputs
 from theorysim.lab.errors import UsageError
 from theorysim.lab.formatting import duration, measured, number
-from theorysim.lab.records import ClaimRecord, claims_from_json
+from theorysim.lab.records import ClaimRecord, read_gallery
 
 __all__ = ["Card", "Picture", "build_report", "read_cards"]
 
@@ -105,8 +105,7 @@ def read_cards(out: Path) -> tuple[Card, ...]:
 
 
 def _card(folder: Path) -> Card:
-    run = outputs.read_json(folder / "run.json")
-    claims = claims_from_json(outputs.read_json(folder / "claims.json"))
+    run, claims = read_gallery(folder)
     counts = {status: sum(claim.status == status for claim in claims) for status in _STATUSES}
     pictures = tuple(_picture(folder, item) for item in run["figures"])
     return Card(run, claims, pictures, counts, _command(run))
