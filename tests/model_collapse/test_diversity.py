@@ -152,6 +152,30 @@ def test_window_decay_rate_is_the_eigenvalue_and_its_large_n_form(resample, K):
     np.testing.assert_allclose(1 - rate, gap, rtol=0.02)
 
 
+def window_map(batch, K, resample):
+    """The linear map of one generation on the K x K overlaps of the last K models (newest last), K known."""
+    columns = []
+    for unit in np.eye(K * K):
+        old = unit.reshape(K, K)
+        row, h = old.mean(1), old.mean()
+        if resample == "fresh":
+            h = own = h - np.trace(old) / (batch * K**2)
+        else:
+            own = h * (1 - 1 / batch)
+        new = np.empty((K, K))
+        new[:-1, :-1], new[-1, :-1], new[:-1, -1], new[-1, -1] = old[1:, 1:], row[1:], row[1:], own
+        columns.append(new.ravel())
+    return np.array(columns).T
+
+
+@pytest.mark.parametrize("resample", ["fresh", "pooled"])
+@pytest.mark.parametrize(("batch", "K"), [(1, 1), (1, 2), (1, 5), (2, 3), (30, 4)])
+def test_window_decay_rate_is_the_eigenvalue_down_to_one_draw_from_each_model(batch, K, resample):
+    rate = mc.window_decay_rate(Scenario("window", n=batch * K, K=K, resample=resample))
+    largest = np.abs(np.linalg.eigvals(window_map(batch, K, resample))).max()
+    np.testing.assert_allclose(rate, largest, rtol=1e-11, atol=1e-15)
+
+
 def test_optimal_weight_minimises_the_stationary_error():
     for n, N in ((100, 100), (3, 500), (2000, 10)):
         weight = mc.optimal_synthetic_weight(n, N)
@@ -177,6 +201,50 @@ def test_factors_are_differentiable_in_the_sizes_and_the_weight():
     for i, slope in enumerate(gradient):
         up, down = (tuple(v + s * 1e-5 * (j == i) for j, v in enumerate(at)) for s in (1, -1))
         np.testing.assert_allclose(slope, (factor(*up) - factor(*down)) / 2e-5, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("kind", "N", "slope"),
+    [
+        ("replace", 0.0, [1, 0, 0, 0]),
+        ("mixed", 9.0, None),
+        ("random_pool", 0.0, [1, 3 / 4, 2 / 3, 5 / 8]),
+    ],
+)
+def test_factors_are_differentiable_at_one_sample(kind, N, slope):
+    gradient = jax.jacobian(lambda n: mc.diversity_factor(Scenario(kind, n, N=N), 4))(1.0)[1:]
+    if slope is None:
+        base, near, far = (mc.diversity_factor(Scenario(kind, 1 + e, N=N), 4)[1:] for e in (0, 1e-5, 2e-5))
+        slope = (4 * near - 3 * base - far) / 2e-5
+    np.testing.assert_allclose(gradient, slope, atol=1e-8)
+
+
+def test_weights_keep_their_digits_in_float32_when_synthetic_data_abounds():
+    n, N = jnp.float32(2**24), jnp.float32(3)
+    exact = float(mc.optimal_synthetic_weight(2.0**24, 3.0))
+    np.testing.assert_allclose(1 - mc.optimal_synthetic_weight(n, N), 1 - exact, rtol=1e-3)
+    np.testing.assert_allclose(
+        mc.fresh_real_error(jnp.float32(1), n, N), mc.fresh_real_error(1.0, 2.0**24, 3.0), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda n: mc.diversity_factor(Scenario("replace", n), 2),
+        lambda n: mc.diversity_limit(Scenario("accumulate", 5, N=n)),
+        lambda n: mc.expected_sumsq(np.ones(1), Scenario("mixed", n, N=9), 2),
+        lambda n: mc.mixed_variance_factor(n, 9, 3),
+        lambda n: mc.mixed_sumsq(0.3, 9, n, 3),
+        lambda n: mc.mixed_sumsq(1 / n, 9, 9, 3),
+        lambda n: mc.gaussian_mixed(n, 9, 3),
+        lambda n: mc.separable_expectation(np.ones(4), np.ones(1), 3, 3, 1 / n),
+        lambda n: mc.window_decay_rate(Scenario("window", n, K=2)),
+    ],
+)
+def test_a_batch_of_sizes_is_refused_rather_than_mixed_up_with_the_generations(call):
+    with pytest.raises(ValueError, match=r"must be a scalar \(batch by jax.vmap\), got shape \(3,\)"):
+        call(np.array([4.0, 5.0, 6.0]))
 
 
 def test_scenarios_pass_through_jit_and_vmap():

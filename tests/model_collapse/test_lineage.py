@@ -13,6 +13,7 @@ from scipy.stats import binom
 
 from tests.model_collapse.laws import HALVES, ZIPF_52
 from theorysim import model_collapse as mc
+from theorysim.model_collapse.lineage import _band
 
 
 def exact_lineage_matrix(n):
@@ -122,6 +123,24 @@ def test_moments_equal_the_sums_over_the_law():
     mean, second = alive.sum(), ((2 * np.arange(last + 1) + 1) * alive).sum()
     moments = mc.collapse_time_moments(p, n)
     np.testing.assert_allclose(moments, [mean, second - mean**2], rtol=1e-10)
+
+
+def test_variance_keeps_its_digits_near_a_dirac_law():
+    # To first order in the share e of the rare token P(T > m) is e q_m, so that Var T / e has a limit.
+    shares = 0.5 ** np.array([30, 40, 50])  # 1 - e is exact
+    ratios = [mc.collapse_time_moments(np.array([1 - e, e]), 40).var / e for e in shares]
+    np.testing.assert_allclose(ratios, ratios[2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("n", [3, 60, 700])
+def test_the_band_holds_every_row(n):
+    # Bernstein's bound needs a bound on the variance of the number of distinct parents.
+    A, parents = np.asarray(mc.lineage_matrix(n)), np.arange(n + 1)
+    mean = A @ parents
+    assert (A @ parents**2 - mean**2 <= 0.102 * n + 1).all()
+    first, width = _band(n)
+    inside = (parents >= first[:, None]) & (parents < first[:, None] + width)
+    assert np.where(inside, 0, A).sum(1).max() < 1e-18
 
 
 def brute_force_models(p, n, num_gens):

@@ -7,7 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from theorysim.numerics.validation import choice, floating, is_traced, positive_int, probabilities, real
+from theorysim.numerics.validation import (
+    choice,
+    floating,
+    is_traced,
+    positive_int,
+    probabilities,
+    real,
+    scalar,
+)
 
 
 @pytest.mark.parametrize("value", [3, np.int8(3), np.uint64(3), np.array(3), jnp.array(3), jnp.int16(3)])
@@ -135,3 +143,13 @@ def test_probabilities_sum_along_the_named_axis_and_are_not_renormalised():
     with pytest.raises(ValueError, match="axis -1"):
         probabilities(columns, "p")
     assert probabilities(np.zeros((0, 3)), "p").shape == (0, 3)
+
+
+def test_a_scalar_has_no_axis():
+    for value in (3, np.float32(2), jnp.ones(())):
+        assert scalar(value, "n") is value
+    for value in ([1.0], np.ones((2, 3))):
+        with pytest.raises(ValueError, match=r"^n must be a scalar \(batch by jax.vmap\), got shape"):
+            scalar(value, "n")
+    with pytest.raises(ValueError, match=r"got shape \(2,\)"):
+        jax.jit(lambda x: scalar(x, "n"))(jnp.ones(2))

@@ -19,6 +19,7 @@ Example:
     0.845520903228
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -28,9 +29,9 @@ from jax.scipy.special import gammaln, zeta
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from theorysim.model_collapse.mixed import mixed_variance_factor
+from theorysim.model_collapse.mixed import mixed_variance_factor, powers
 from theorysim.model_collapse.scenario import Scenario
-from theorysim.numerics.validation import choice, positive_int, probabilities, real
+from theorysim.numerics.validation import choice, positive_int, probabilities, real, scalar
 
 __all__ = [
     "diversity_factor",
@@ -54,7 +55,8 @@ def diversity_factor(scenario: Scenario, num_gens: int) -> Float[Array, " num_ge
         O(num_gens), for `window` O(K^2 num_gens).
 
     Raises:
-        ValueError: num_gens is not a positive integer, or K > num_gens.
+        ValueError: num_gens is not a positive integer, K > num_gens, or n, N or a is not a scalar (batch by
+            `jax.vmap`).
 
     Example:
         >>> h = diversity_factor(Scenario("replace", n=4), num_gens=2)
@@ -72,7 +74,7 @@ def _diversity_factor(scenario: Scenario, num_gens: int) -> Array:
     m = jnp.arange(num_gens + 1, dtype=n.dtype)
     match scenario.kind:
         case "replace":
-            return (1 - 1 / n) ** m
+            return powers(1 - 1 / n, num_gens + 1)
         case "mixed":
             later = (1 - 1 / N) * (1 - mixed_variance_factor(n, N, num_gens))
         case "accumulate":
@@ -82,7 +84,7 @@ def _diversity_factor(scenario: Scenario, num_gens: int) -> Array:
             later = jnp.cumprod(1 - 1 / (n * m[1:] ** 2))
         case "fresh_real":
             fixed, rate = _fresh_real_error(a, n, N), a**2 * (1 - 1 / n)
-            later = 1 - fixed * (1 - rate ** m[1:])
+            later = 1 - fixed * (1 - powers(rate, num_gens + 1)[1:])
         case _:
             later = _window_factors(n, scenario.K, scenario.resample, num_gens)
     return jnp.concatenate([jnp.ones(1, n.dtype), later])
@@ -199,8 +201,10 @@ def optimal_synthetic_weight(n: ArrayLike, N: ArrayLike) -> Float[Array, "*batch
     """
     n, N = _broadcast(real(n, "n", low=1), real(N, "N", low=1))
     k = 1 - 1 / n
-    b = 1 + N / n + k
-    return 2 / (b + jnp.sqrt(b * b - 4 * k))
+    ratio = N / n
+    b = 1 + ratio + k
+    # b^2 - 4k without its cancellation for n >> N.
+    return 2 / (b + jnp.sqrt(1 / n**2 + ratio**2 + 2 * ratio * (1 + k)))
 
 
 def window_decay_rate(scenario: Scenario) -> Float[Array, ""]:
@@ -213,10 +217,12 @@ def window_decay_rate(scenario: Scenario) -> Float[Array, ""]:
         scenario: of kind "window"; n may be traced, and enters as floor(n/K).
 
     Returns:
-        Scalar in [0, 1). Found by power iteration with 40 K + 200 steps, relative error 1e-12.
+        Scalar in [0, 1). Found by power iteration from models that all differ, with 40 K + 200 steps,
+        relative error 1e-12. It is a property of the recursion: pooled batches of one draw (n < 2K) have no
+        diversity left that could shrink, since all descend from one draw of the truth.
 
     Raises:
-        ValueError: the scenario is of another kind.
+        ValueError: the scenario is of another kind, or n is not a scalar.
 
     Example:
         >>> print(f"{window_decay_rate(Scenario('window', n=10, K=2, resample='fresh')):.12f}")
@@ -229,11 +235,23 @@ def window_decay_rate(scenario: Scenario) -> Float[Array, ""]:
 @jax.jit
 def _window_decay_rate(scenario: Scenario) -> Array:
     n, _, _ = _numbers(scenario)
-    return _window_factors(n, scenario.K, scenario.resample, 40 * scenario.K + 200, ratios=True)[-1]
+    K = scenario.K
+    step = _window_step(n, K, scenario.resample)
+
+    def power_step(overlap: Array, m: Array) -> tuple[Array, Array]:
+        overlap, h = step(overlap, m)
+        # One sample a generation (n = K = 1) leaves nothing: the rate is 0, and there is nothing to rescale.
+        return overlap / jnp.where(h > 0, h, 1), h
+
+    # The ring that follows from the truth may have no diversity left; K models that all differ have it.
+    distinct = jnp.ones((K, K), n.dtype)
+    return lax.scan(power_step, distinct, K + jnp.arange(40 * K + 200))[1][-1]
 
 
 def _numbers(scenario: Scenario) -> tuple[Array, Array, Array]:
-    """n, N and the synthetic weight, as floating arrays of one dtype."""
+    """n, N and the synthetic weight, as floating scalars of one dtype."""
+    for name in ("n", "N", "a"):
+        scalar(getattr(scenario, name), name)
     n, N, a = _broadcast(scenario.n, scenario.N, scenario.synthetic_weight)
     return n, N, a
 
@@ -246,7 +264,8 @@ def _broadcast(*values: ArrayLike) -> tuple[Array, ...]:
 
 
 def _fresh_real_error(a: Array, n: Array, N: Array) -> Array:
-    return ((1 - a) ** 2 / N + a**2 / n) / (1 - a**2 * (1 - 1 / n))
+    # The denominator is 1 - a^2 (1 - 1/n), without its cancellation near a = 1.
+    return ((1 - a) ** 2 / N + a**2 / n) / ((1 - a) * (1 + a) + a**2 / n)
 
 
 def _product(factors: Array) -> Array:
@@ -264,32 +283,32 @@ def _log_accumulated(n: Array, a: Array) -> Array:
     return jnp.where(a < 8, exact, series)
 
 
-def _window_factors(n: Array, K: int, resample: str, num_gens: int, *, ratios: bool = False) -> Array:
-    """h_1..h_num_gens of the window scenario; with `ratios`, h_m / h_{m-1} from rescaled states instead.
+def _window_factors(n: Array, K: int, resample: str, num_gens: int) -> Array:
+    """h_1..h_num_gens of the window scenario, from the truth."""
+    start = jnp.zeros((K, K), n.dtype).at[0, 0].set(1 - 1 / jnp.floor(n / K) if resample == "pooled" else 1)
+    return lax.scan(_window_step(n, K, resample), start, jnp.arange(1, num_gens + 1))[1]
+
+
+def _window_step(n: Array, K: int, resample: str) -> Callable[[Array, Array], tuple[Array, Array]]:
+    """One generation m of the window scenario: `step(H, m) -> (H, h_m)`.
 
     The state holds H[t, u] = 1 - E<x_t, x_u> for the last K generations in a ring buffer, where x_t is the
     model ("fresh") or the batch drawn from it ("pooled"). All of it is linear in 1 - S_0 = 1.
     """
     batch = jnp.floor(n / K)
     slots = jnp.arange(K)
-    pooled = resample == "pooled"
 
-    def step(state: tuple[Array, Array], m: Array) -> tuple[tuple[Array, Array], Array]:
-        overlap, previous = state
+    def step(overlap: Array, m: Array) -> tuple[Array, Array]:
         known = slots < m  # model 0 starts in slot 0; later slots fill up one a generation
         weight = known / jnp.minimum(m, K).astype(n.dtype)
         row = overlap @ weight
         h = row @ weight
-        if pooled:
+        if resample == "pooled":
             own = h * (1 - 1 / batch)
         else:
             h = h - (weight**2 * jnp.diagonal(overlap)).sum() / batch
             own = h
         slot = m % K
-        overlap = overlap.at[slot, :].set(row).at[:, slot].set(row).at[slot, slot].set(own)
-        if ratios:
-            return (overlap / h, jnp.ones_like(h)), h / previous
-        return (overlap, h), h
+        return overlap.at[slot, :].set(row).at[:, slot].set(row).at[slot, slot].set(own), h
 
-    start = jnp.zeros((K, K), n.dtype).at[0, 0].set(1 - 1 / batch if pooled else jnp.ones_like(n))
-    return lax.scan(step, (start, jnp.ones_like(n)), jnp.arange(1, num_gens + 1))[1]
+    return step

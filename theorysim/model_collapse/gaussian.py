@@ -26,7 +26,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from scipy.special import gammaln, polygamma, psi
 
-from theorysim.numerics.validation import choice, floating, positive_int, real
+from theorysim.numerics.validation import choice, floating, positive_int, real, scalar
 
 __all__ = ["GaussianCurves", "GaussianMixedCurves", "gaussian_mixed", "gaussian_recursion"]
 
@@ -129,7 +129,7 @@ def gaussian_mixed(n: ArrayLike, N: ArrayLike, num_gens: int) -> GaussianMixedCu
         GaussianMixedCurves, entry m-1 for generation m.
 
     Raises:
-        ValueError: n < 1, N < 1, or num_gens is not a positive integer.
+        ValueError: n < 1, N < 1 or one of them is not a scalar, or num_gens is not a positive integer.
 
     Example:
         >>> curves = gaussian_mixed(n=30, N=20, num_gens=25)
@@ -137,7 +137,7 @@ def gaussian_mixed(n: ArrayLike, N: ArrayLike, num_gens: int) -> GaussianMixedCu
         0.01748 0.93252
     """
     num_gens = positive_int(num_gens, "num_gens")
-    n, N = floating(real(n, "n", low=1)), floating(real(N, "N", low=1))
+    n, N = floating(real(scalar(n, "n"), "n", low=1)), floating(real(scalar(N, "N"), "N", low=1))
     alpha = n / (N + n)
 
     def refit(state: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], tuple[Array, Array]]:

@@ -149,7 +149,7 @@ def collapse_time_mean(p: ArrayLike, n: int) -> Float[Array, "*batch"]:
 def collapse_time_moments(p: ArrayLike, n: int) -> CollapseTimeMoments:
     """Mean and variance of the collapse time T of fully synthetic training.
 
-    Both are exact: E[T^2] = 1 + sum_l (3 v_l + 2 t_l)(1 - P_l), where t_l sums the ages of the visits to l.
+    Both are exact: E[(T-1)^2] = sum_l (v_l + 2 t_l)(1 - P_l), where t_l sums the ages of the visits to l.
 
     Args:
         p: next-token law(s), shape (*batch, s).
@@ -169,9 +169,9 @@ def collapse_time_moments(p: ArrayLike, n: int) -> CollapseTimeMoments:
     """
     p, n = probabilities(p, "p"), positive_int(n, "n")
     visits, ages = _visits(n)
-    mean = 1 + _expected_diversity(visits, p)
-    second = 1 + _expected_diversity(3 * visits + 2 * ages, p)
-    return CollapseTimeMoments(mean, second - mean**2)
+    # Moments of T - 1: near a Dirac law those of T would cancel to nothing.
+    excess = _expected_diversity(visits, p)
+    return CollapseTimeMoments(1 + excess, _expected_diversity(visits + 2 * ages, p) - excess**2)
 
 
 def collapse_cdf(p: ArrayLike, n: int, num_gens: int) -> Float[Array, "*batch num_gens_plus_1"]:
@@ -327,7 +327,7 @@ def collapse_cdf_bounds(p: ArrayLike, n: ArrayLike, num_gens: int) -> Bounds:
 
     Returns:
         Bounds of shape (*batch, num_gens + 1), m = 0..num_gens; the lower one may be negative, both hold for
-        m >= 1.
+        m >= 1. The upper one is NaN for a Dirac law, where the formula is 0/0.
 
     Raises:
         ValueError: p is not a distribution, n < 1, or num_gens is not a positive integer.
@@ -414,13 +414,13 @@ def _band(n: int) -> tuple[np.ndarray, int]:
     """First column of each row of the lineage matrix, and a width, that hold all but 1e-18 of every row.
 
     The number of distinct parents is a sum of independent indicators (its generating polynomial has real
-    roots) with mean n (1 - (1-1/n)^k) and a variance of at most n/10 + 1, so Bernstein's inequality bounds
-    its tails.
+    roots) with mean n (1 - (1-1/n)^k) and a variance of at most 0.102 n + 1 (largest at k = 1.26 n), so
+    Bernstein's inequality bounds its tails.
     """
     k = np.arange(n + 1)
     mean = np.ceil(-n * np.expm1(k * np.log1p(-1 / n)))
     log_tail = np.log(2e18)
-    variance = n / 10 + 1
+    variance = 0.102 * n + 1
     half = int(np.ceil(log_tail / 3 + np.sqrt((log_tail / 3) ** 2 + 2 * log_tail * variance))) + 1
     half = min(half, n)
     return mean.astype(int) - half, 2 * half + 1

@@ -27,7 +27,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from theorysim.numerics.binomial import binomial_pmf
-from theorysim.numerics.validation import floating, positive_int, probabilities, real
+from theorysim.numerics.validation import floating, positive_int, probabilities, real, scalar
 
 __all__ = [
     "count_stationary_law",
@@ -57,7 +57,7 @@ def separable_expectation(
 
     Raises:
         ValueError: f has the wrong shape, p is not a distribution, a size is not a positive integer, or
-            mutation is outside [0, 1].
+            mutation is not a scalar in [0, 1].
 
     Example:
         >>> import jax.numpy as jnp
@@ -69,7 +69,8 @@ def separable_expectation(
     values = jnp.asarray(f, p.dtype)
     if values.shape != (n + 1,):
         raise ValueError(f"f must have shape (n + 1,) = ({n + 1},), got {values.shape}")
-    rate = jnp.asarray(0 if mutation is None else real(mutation, "mutation", low=0, high=1), p.dtype)
+    rate = 0 if mutation is None else real(scalar(mutation, "mutation"), "mutation", low=0, high=1)
+    rate = jnp.asarray(rate, p.dtype)
     return _separable(values, p, rate, n, num_gens)
 
 

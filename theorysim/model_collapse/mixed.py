@@ -29,7 +29,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from theorysim.numerics.binomial import binomial_pmf
-from theorysim.numerics.validation import choice, floating, positive_int, probabilities, real
+from theorysim.numerics.validation import choice, floating, positive_int, probabilities, real, scalar
 
 __all__ = [
     "max_synthetic",
@@ -37,6 +37,7 @@ __all__ = [
     "mixed_drift_mean",
     "mixed_sumsq",
     "mixed_variance_factor",
+    "powers",
 ]
 
 
@@ -52,18 +53,18 @@ def mixed_variance_factor(n: ArrayLike, N: ArrayLike, num_gens: int) -> Float[Ar
         Shape (num_gens,), entry m-1 for generation m; V_1 = 0, V_m <= 1/(2N+1).
 
     Raises:
-        ValueError: n < 1, N < 1, or num_gens is not a positive integer.
+        ValueError: n < 1, N < 1 or one of them is not a scalar, or num_gens is not a positive integer.
 
     Example:
         >>> print(f"{mixed_variance_factor(10, 100, 12)[11]:.14f}")
         0.00083263946711
     """
     num_gens = positive_int(num_gens, "num_gens")
-    n, N = floating(real(n, "n", low=1)), floating(real(N, "N", low=1))
+    n, N = floating(real(scalar(n, "n"), "n", low=1)), floating(real(scalar(N, "N"), "N", low=1))
     alpha = n / (N + n)
     beta = alpha**2 * (1 - 1 / n)
     limit = (alpha / N) / (1 + (1 + 1 / N) * alpha)
-    return limit * (1 - beta ** jnp.arange(num_gens, dtype=limit.dtype))
+    return limit * (1 - powers(beta, num_gens))
 
 
 def mixed_sumsq(
@@ -93,7 +94,7 @@ def mixed_sumsq(
         Shape (num_gens,), entry m-1 for generation m.
 
     Raises:
-        ValueError: a value out of its range.
+        ValueError: a value out of its range, or not a scalar.
 
     Example:
         >>> print(f"{mixed_sumsq(0.1, 10, 100, 12)[11]:.12f}")
@@ -104,11 +105,11 @@ def mixed_sumsq(
     """
     choice(variant, "variant", ("corrected", "printed"))
     num_gens = positive_int(num_gens, "num_gens")
-    S0 = floating(real(sumsq0, "sumsq0", low=0, high=1, low_open=True))
-    n, N = floating(real(n, "n", low=1)), floating(real(N, "N", low=1))
+    S0 = floating(real(scalar(sumsq0, "sumsq0"), "sumsq0", low=0, high=1, low_open=True))
+    n, N = floating(real(scalar(n, "n"), "n", low=1)), floating(real(scalar(N, "N"), "N", low=1))
     sign = 1 if variant == "corrected" else -1
     alpha = n / (N + n)
-    beta_m = (alpha**2 * (1 - 1 / n)) ** jnp.arange(num_gens, dtype=alpha.dtype)
+    beta_m = powers(alpha**2 * (1 - 1 / n), num_gens)
     from_real = (1 + 2 * alpha - (1 - 1 / N) * alpha * beta_m) / N
     from_truth = (1 - 1 / N) * S0 * (1 + alpha + sign * (alpha / N) * beta_m)
     return (from_real + from_truth) / (1 + (1 + 1 / N) * alpha)
@@ -207,6 +208,17 @@ def max_synthetic(eps: ArrayLike, N: ArrayLike, sigma1: ArrayLike) -> Float[Arra
     # alpha*/(1 - alpha*) = N eps^2 / (diversity - (2N+1) eps^2): one division, none by zero where it is used.
     gap = jnp.where(unlimited, 1, diversity - (2 * N + 1) * eps**2)
     return jnp.where(unlimited, jnp.inf, N * (N * eps**2) / gap)
+
+
+def powers(x: Float[Array, ""], count: int) -> Float[Array, " count"]:
+    """The powers 1, x, x^2, ... of a scalar as products: x ** m has a NaN for derivative at x = 0 (n = 1).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> powers(jnp.array(0.5), 4)
+        Array([1.   , 0.5  , 0.25 , 0.125], dtype=float64)
+    """
+    return jnp.concatenate([jnp.ones(1, x.dtype), jnp.cumprod(jnp.full(count - 1, x))])
 
 
 @partial(jax.jit, static_argnames=("n", "N", "num_gens"))

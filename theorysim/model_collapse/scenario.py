@@ -22,6 +22,7 @@ import dataclasses
 from typing import Any, Literal
 
 import jax
+import numpy as np
 
 from theorysim.numerics.validation import choice, is_traced, positive_int, real
 
@@ -38,7 +39,8 @@ class Scenario:
 
     The sizes n and N and the weight a are numbers that may be traced (the closed forms are smooth in them,
     and accept non-integers); the kind, the window K and `resample` are static structure. Simulation needs
-    whole numbers. It is a pytree: it passes through `jit`, `vmap` and `grad`.
+    whole numbers. It is a pytree: it passes through `jit`, `vmap` and `grad`. Arrays of sizes are for `vmap`
+    to take apart; the functions themselves want scalars.
 
     Attributes:
         kind: one of `KINDS`.
@@ -67,11 +69,11 @@ class Scenario:
         real(self.n, "n", low=1, high=2**31 - 1)
         if self.kind in _NEEDS_REAL_DATA:
             real(self.N, "N", low=1, high=2**31 - 1)
-        elif not is_traced(self.N) and self.N != 0:
+        elif not is_traced(self.N) and np.any(np.asarray(self.N) != 0):
             raise ValueError(f"N must be 0 for kind={self.kind!r}, which uses no real draws, got {self.N!r}")
         if self.kind == "window":
             positive_int(self.K, "K")
-            if not is_traced(self.n) and self.n < self.K:
+            if not is_traced(self.n) and np.any(np.asarray(self.n) < self.K):
                 raise ValueError(f"K must be an integer in [1, n = {self.n}], got {self.K}")
         elif self.K != 1:
             raise ValueError(f"K must be 1 for kind={self.kind!r}, which has no window, got {self.K!r}")

@@ -20,7 +20,7 @@ from jax import Array
 from jax.core import Tracer
 from jax.tree import leaves
 
-__all__ = ["choice", "floating", "is_traced", "positive_int", "probabilities", "real"]
+__all__ = ["choice", "floating", "is_traced", "positive_int", "probabilities", "real", "scalar"]
 
 T = TypeVar("T")
 
@@ -108,6 +108,22 @@ def real(
         first = array[~good].flat[0] if array.ndim else array[()]
         # Enough digits to tell 1.0000001 from the end of the interval.
         raise ValueError(f"{name} must be in {bracket}, got {first:.10g}")
+    return value
+
+
+def scalar(value: Any, name: str) -> Any:
+    """Return `value` unchanged, or raise ValueError if it has an axis; traced values are checked too.
+
+    For numbers that are combined with an axis of the function's own, against which a batch of them would be
+    broadcast in silence.
+
+    Example:
+        >>> scalar(np.ones(3), "n")
+        Traceback (most recent call last):
+        ValueError: n must be a scalar (batch by jax.vmap), got shape (3,)
+    """
+    if np.shape(value):
+        raise ValueError(f"{name} must be a scalar (batch by jax.vmap), got shape {np.shape(value)}")
     return value
 
 
