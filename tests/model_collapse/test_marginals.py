@@ -95,3 +95,19 @@ def test_gradients_exist_at_unused_tokens_and_dirac_laws():
     for p in (P, np.array([1.0, 0.0])):
         gradient = jax.grad(lambda p: mc.expected_support(p, 10, 5)[5])(jnp.asarray(p))
         assert jnp.isfinite(gradient).all()
+
+
+def test_sumsq_moments_broadcast_over_laws_and_sizes():
+    sizes = np.array([1.0, 2.5, 25.0])
+    laws = np.stack([P, P[::-1], np.full(5, 0.2)])
+    for p, n in ((P, sizes), (laws, sizes), (laws, 4)):
+        together = mc.sumsq_moments(p, n, 6)
+        assert together.mean.shape == together.var.shape == (3, 7)
+        each = [
+            mc.sumsq_moments(*pair, 6)
+            for pair in zip(np.broadcast_to(p, (3, 5)), np.broadcast_to(n, 3), strict=True)
+        ]
+        np.testing.assert_allclose(together.mean, [one.mean for one in each], rtol=1e-14)
+        np.testing.assert_allclose(together.var, [one.var for one in each], atol=1e-15)
+        assert (together.var >= 0).all()
+        assert (together.var[:, 0] < 1e-15).all()

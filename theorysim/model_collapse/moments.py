@@ -43,12 +43,14 @@ def sumsq_moments(p: ArrayLike, n: ArrayLike, num_gens: int) -> SumsqMoments:
 
     Args:
         p: next-token law(s), shape (*batch, s).
-        n: samples per generation, >= 1; may be traced, and need not be whole (the recursion is polynomial).
+        n: samples per generation, >= 1, broadcast against the batch; may be traced, and need not be whole
+            (the recursion is polynomial).
         num_gens: last generation, >= 1 (static).
 
     Returns:
         SumsqMoments, each of shape (*batch, num_gens + 1). var[0] = 0. Absolute error of var about 1e-15
-        (float64) or 1e-6 (float32), since it is a difference. Cost O(s + num_gens).
+        (float64) or 1e-6 (float32), since it is a difference; rounding below zero is cut off. Cost O(s +
+        num_gens).
 
     Raises:
         ValueError: p is not a distribution, n < 1, or num_gens is not a positive integer.
@@ -59,7 +61,9 @@ def sumsq_moments(p: ArrayLike, n: ArrayLike, num_gens: int) -> SumsqMoments:
         Array([0.5    , 0.625  , 0.71875], dtype=float64)
     """
     p, num_gens = probabilities(p, "p"), positive_int(num_gens, "num_gens")
-    return _sumsq_moments(p, jnp.asarray(real(n, "n", low=1), p.dtype), num_gens)
+    n = jnp.asarray(real(n, "n", low=1), p.dtype)
+    batch = jnp.broadcast_shapes(p.shape[:-1], n.shape)
+    return _sumsq_moments(jnp.broadcast_to(p, (*batch, p.shape[-1])), n, num_gens)
 
 
 @partial(jax.jit, static_argnames="num_gens")
@@ -74,7 +78,7 @@ def _sumsq_moments(p: Array, n: Array, num_gens: int) -> SumsqMoments:
         new_s = 1 / n + two * s
         new_c = three * c + 3 * two * s / n + 1 / n**2
         new_q = four * q + three * (2 * s + 4 * c) / n + two * (1 + 6 * s) / n**2 + 1 / n**3
-        return (new_s, new_c, new_q), (s, q - s * s)
+        return (new_s, new_c, new_q), (s, jnp.maximum(q - s * s, 0))
 
     s = (p**2).sum(-1)
     _, (mean, var) = lax.scan(next_generation, (s, (p**3).sum(-1), s * s), length=num_gens + 1)
