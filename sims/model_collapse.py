@@ -367,7 +367,12 @@ def networks(cfg, key, sweep) -> xr.Dataset:
         coords={"generation": np.arange(M + 1), "context_law": ("context", text.context_law)},
     )
     exact = mc.context_sumsq(text.context_law, text.laws, cfg.network_samples, M)
-    return runs.assign(sigma_exact=(("generation", "context"), np.asarray(exact)), tokens=text.laws.shape[1])
+    # The spread between runs, with as many samples of each context as it gets on average.
+    share = np.maximum(text.context_law * cfg.network_samples, 1)
+    spread = mc.sumsq_moments(text.laws, share, M).var.T
+    names = ("generation", "context")
+    curves = {"sigma_exact": (names, np.asarray(exact)), "sigma_var": (names, np.asarray(spread))}
+    return runs.assign(curves, tokens=text.laws.shape[1])
 
 
 def some(generation: np.ndarray) -> list[int]:
@@ -380,10 +385,13 @@ def sigma_against_theory(data: xr.Dataset, resolution: float) -> Verdict:
     few = data.sel(generation=some(data.generation.values))
     measured = mean_over(few.sigma)
     predicted = few.sigma_exact.transpose(*[d for d in few.sigma.dims if d != "replica"]).values
-    # Where all runs have collapsed they have no spread: a share in [0, 1] has at most a coin's.
-    coin = np.sqrt(np.abs(predicted * (1 - predicted)) / few.sizes["replica"])
-    error = np.where(measured.standard_error > 0, measured.standard_error, coin)
-    return stats.within(measured.mean, predicted, error, resolution=resolution)
+    # Where a handful of runs is left to collapse, their spread says nothing: the last one alone shows none. A
+    # share in [0, 1] has at most the spread of a coin, and what the last run does is worth 1/R.
+    runs = few.sizes["replica"]
+    coin = np.sqrt(np.abs(predicted * (1 - predicted)) / runs)
+    rare = runs * np.minimum(predicted, 1 - predicted) < 50
+    error = np.where(rare, np.maximum(measured.standard_error, coin), measured.standard_error)
+    return stats.within(measured.mean, predicted, error, bias=1 / runs, resolution=resolution)
 
 
 @sim.claim("C1", "Fully synthetic training: S_m = 1 - (1-1/n)^m (1-S_0), and every run collapses.")
@@ -411,7 +419,8 @@ def collapse_probability(data, cfg):
     rho = runs.cdf_exact.sel(generation=few).values
     share = (runs["T"].values[..., None] <= np.array(few)).mean(runs["T"].get_axis_num("replica"))
     error = np.sqrt(rho * (1 - rho) / runs.sizes["replica"])
-    law = stats.within(share, rho, error, bias=1e-9, resolution=0.06)
+    # Where collapse is rarer than one in R, a single run that collapses is no refutation.
+    law = stats.within(share, rho, error, bias=1 / runs.sizes["replica"], resolution=0.06)
     return stats.all_of([law, inside])
 
 
@@ -565,13 +574,17 @@ def text_sigma(runs: xr.Dataset) -> xr.DataArray:
     return (runs.sigma * runs.context_law).sum("context")
 
 
-@sim.claim("E2", "Trained on text, the exact minimiser follows S_m context by context.")
+@sim.claim("E2", "Trained on text, the exact minimiser follows S_m on average and context by context.")
 def network_theory(data, cfg):
     runs = data["networks"]
     found = mean_over(text_sigma(runs).sel(minimiser="exact").isel(generation=slice(1, None)))
     predicted = (runs.sigma_exact * runs.context_law).sum("context").values[1:]
     spread = {"resolution": 0.02, "degrees_of_freedom": cfg.network_runs - 1}
-    return stats.within(found.mean, predicted, found.standard_error, **spread)
+    average = stats.within(found.mean, predicted, found.standard_error, **spread)
+    last = runs.isel(generation=-1)
+    each = mean_over(last.sigma.sel(minimiser="exact"))
+    error = np.sqrt(last.sigma_var / cfg.network_runs).values
+    return stats.all_of([average, stats.within(each.mean, last.sigma_exact.values, error, resolution=0.12)])
 
 
 @sim.claim("E2-delay", "Gradient descent leaves a mutation floor: trained networks collapse later.")
