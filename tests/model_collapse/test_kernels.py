@@ -30,6 +30,15 @@ KERNELS = {
     "collapse_time_diffusion": ((P, N_SYNTHETIC), {"points": [(P[::-1], 12.0)], "bad": (*BAD_P, *BAD_N)}),
     "collapse_time_mean": ((P,), {"static": {"n": 7}, "bad": (*BAD_P, *BAD_N)}),
     "collapse_time_moments": ((P,), {"static": {"n": 7}, "bad": (*BAD_P, *BAD_N)}),
+    "collapse_time_quantile": (
+        (P, jnp.array(0.9)),
+        {
+            "static": {"n": 7},
+            "smooth": False,
+            "points": [(P[::-1], 0.2)],
+            "bad": (*BAD_P, *BAD_N, {"level": 0.0}, {"level": 1.0}),
+        },
+    ),
     "collapse_times": (
         (P,),
         {

@@ -143,6 +143,19 @@ def test_the_band_holds_every_row(n):
     assert np.where(inside, 0, A).sum(1).max() < 1e-18
 
 
+@pytest.mark.parametrize("n", [1, 2, 12])
+@pytest.mark.parametrize("level", [0.01, 0.5, 0.9, 0.999])
+def test_quantiles_invert_the_law(n, level):
+    laws = np.array([[0.5, 0.3, 0.2], [0.98, 0.02, 0.0], [1.0, 0.0, 0.0]])
+    expected = (np.asarray(mc.collapse_cdf(laws, n, 400)) < level).sum(-1)
+    np.testing.assert_array_equal(mc.collapse_time_quantile(laws, n, level), expected)
+
+
+def test_a_quantile_beyond_rounding_ends_where_the_bound_does():
+    latest = 1 + np.log(0.5**53 / 5) / np.log(0.8)
+    assert 100 < mc.collapse_time_quantile(HALVES, 5, 1 - 0.5**53) <= latest + 1
+
+
 def brute_force_models(p, n, num_gens):
     """Law of the count vector after each generation, by enumeration."""
     from itertools import product

@@ -40,14 +40,12 @@ from theorysim.model_collapse.gaussian import (
     gaussian_recursion,
 )
 from theorysim.model_collapse.lineage import (
-    Bounds,
     CollapseTimeMoments,
     collapse_cdf,
-    collapse_cdf_bounds,
-    collapse_time_bounds,
     collapse_time_diffusion,
     collapse_time_mean,
     collapse_time_moments,
+    collapse_time_quantile,
     extinction_probability,
     lineage_matrix,
     lineage_visits,
@@ -68,7 +66,13 @@ from theorysim.model_collapse.mixed import (
     mixed_variance_factor,
 )
 from theorysim.model_collapse.moments import SumsqMoments, sumsq_moments
-from theorysim.model_collapse.paper_bounds import log_drift_bound, max_synthetic_bound
+from theorysim.model_collapse.paper_bounds import (
+    Bounds,
+    collapse_cdf_bounds,
+    collapse_time_bounds,
+    log_drift_bound,
+    max_synthetic_bound,
+)
 from theorysim.model_collapse.pool import pool_dirac_probability
 from theorysim.model_collapse.sampler import Simulation, simulate, simulate_laws
 from theorysim.model_collapse.scenario import KINDS, Kind, Scenario
@@ -90,6 +94,7 @@ __all__ = [
     "collapse_time_diffusion",
     "collapse_time_mean",
     "collapse_time_moments",
+    "collapse_time_quantile",
     "collapse_times",
     "context_sumsq",
     "count_stationary_law",

@@ -13,8 +13,7 @@ at the truth p that share one token, so with P_l = sum_i p_i^l and u_m = e_n A^m
 v depends on n only: E[T] for any batch of p is one polynomial. Row k of A lives within a few standard
 deviations of its mean n (1 - (1-1/n)^k), so v costs O(n^1.5) time and memory.
 
-Derived, see docs/model_collapse.md; the bounds are those of Seddik et al. (2024), theorem 1 and its
-corollaries.
+Derived, see docs/model_collapse.md.
 
 Example:
     >>> import jax.numpy as jnp
@@ -33,17 +32,15 @@ from jax import Array, lax
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float
 
-from theorysim.numerics.validation import positive_int, probabilities, real
+from theorysim.numerics.validation import positive_int, probabilities, real, scalar
 
 __all__ = [
-    "Bounds",
     "CollapseTimeMoments",
     "collapse_cdf",
-    "collapse_cdf_bounds",
-    "collapse_time_bounds",
     "collapse_time_diffusion",
     "collapse_time_mean",
     "collapse_time_moments",
+    "collapse_time_quantile",
     "extinction_probability",
     "lineage_matrix",
     "lineage_visits",
@@ -56,13 +53,6 @@ class CollapseTimeMoments(NamedTuple):
 
     mean: Array
     var: Array
-
-
-class Bounds(NamedTuple):
-    """A lower and an upper bound on one quantity."""
-
-    lower: Array
-    upper: Array
 
 
 def lineage_matrix(n: int, *, dtype: DTypeLike = float) -> Float[Array, "n_plus_1 n_plus_1"]:
@@ -172,6 +162,51 @@ def collapse_time_moments(p: ArrayLike, n: int) -> CollapseTimeMoments:
     # Moments of T - 1: near a Dirac law those of T would cancel to nothing.
     excess = _expected_diversity(visits, p)
     return CollapseTimeMoments(1 + excess, _expected_diversity(visits + 2 * ages, p) - excess**2)
+
+
+def collapse_time_quantile(p: ArrayLike, n: int, level: ArrayLike) -> Float[Array, "*batch"]:
+    """Quantile of the collapse time T: the first generation m with P(T <= m) >= level.
+
+    Args:
+        p: next-token law(s), shape (*batch, s).
+        n: samples per generation, >= 1 (static).
+        level: probability in (0, 1), a scalar; may be traced.
+
+    Returns:
+        Generations, whole numbers >= 1 in the dtype of p, shape (*batch,). Cost O(n^2) a generation and O(n
+        s) a law, memory O(n^2). The search ends where P(T > m) <= n (1-1/n)^m is below 1 - level, if rounding
+        hides that before.
+
+    Raises:
+        ValueError: p is not a distribution, n is not a positive integer, or level is no scalar in (0, 1).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> p = jnp.array([0.5, 0.3, 0.2])
+        >>> [int(collapse_time_quantile(p, 20, level)) for level in (0.05, 0.5, 0.95)]
+        [8, 24, 70]
+    """
+    p, n = probabilities(p, "p"), positive_int(n, "n")
+    level = real(scalar(level, "level"), "level", low=0, high=1, low_open=True, high_open=True)
+    return _collapse_time_quantile(p, jnp.asarray(level, p.dtype), n)
+
+
+@partial(jax.jit, static_argnames="n")
+def _collapse_time_quantile(p: Array, level: Array, n: int) -> Array:
+    matrix, sums = lineage_matrix(n, dtype=p.dtype), _power_sums(p, n)
+    latest = 1 if n == 1 else 1 + jnp.log((1 - level) / n) / np.log1p(-1 / n)
+
+    def running(state: tuple[Array, Array, Array]) -> Array:
+        m, _, time = state
+        return (m <= latest) & (time == m).any()
+
+    def generation(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        m, ancestors, time = state
+        alive = (time == m) & (jnp.matmul(sums, ancestors) < level)
+        return m + 1, ancestors @ matrix, jnp.where(alive, m + 1, time)
+
+    start = jnp.ones((), p.dtype), jnp.zeros(n + 1, p.dtype).at[n].set(1), jnp.ones(p.shape[:-1], p.dtype)
+    return lax.while_loop(running, generation, start)[2]
 
 
 def collapse_cdf(p: ArrayLike, n: int, num_gens: int) -> Float[Array, "*batch num_gens_plus_1"]:
@@ -290,67 +325,6 @@ def collapse_time_diffusion(p: ArrayLike, n: ArrayLike) -> Float[Array, "*batch"
     n = jnp.asarray(real(n, "n", low=0, low_open=True), p.dtype)
     loss = jnp.where(p < 1, -(1 - p) * jnp.log1p(jnp.where(p < 1, -p, 0)), 0)
     return 2 * n * loss.sum(-1)
-
-
-def collapse_time_bounds(p: ArrayLike, n: ArrayLike) -> Bounds:
-    """The paper's bounds on E[T]: 1 + (1-S_0)/(1-1/s~) (n-1) and 1 + (1-S_0) n (n-1).
-
-    Args:
-        p: next-token law(s), shape (*batch, s); s~ is the number of tokens with p_i > 0.
-        n: samples per generation, >= 1, broadcast against the batch.
-
-    Returns:
-        Bounds in generations. The lower one is NaN for a Dirac law (s~ = 1), where the formula is 0/0.
-
-    Raises:
-        ValueError: p is not a distribution, or n < 1.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> lower, upper = collapse_time_bounds(jnp.array([0.5, 0.5]), 10)
-        >>> print(f"{lower:.1f} {upper:.1f}")
-        10.0 46.0
-    """
-    p = probabilities(p, "p")
-    n = jnp.asarray(real(n, "n", low=1), p.dtype)
-    diversity, share = _diversity_and_share(p)
-    return Bounds(1 + share * (n - 1), 1 + diversity * n * (n - 1))
-
-
-def collapse_cdf_bounds(p: ArrayLike, n: ArrayLike, num_gens: int) -> Bounds:
-    """The paper's bounds on rho_m: 1 - n (1-S_0) (1-1/n)^m and 1 - (1-S_0)/(1-1/s~) (1-1/n)^m.
-
-    Args:
-        p: next-token law(s), shape (*batch, s).
-        n: samples per generation, >= 1, broadcast against the batch.
-        num_gens: last generation, >= 1 (static).
-
-    Returns:
-        Bounds of shape (*batch, num_gens + 1), m = 0..num_gens; the lower one may be negative, both hold for
-        m >= 1. The upper one is NaN for a Dirac law, where the formula is 0/0.
-
-    Raises:
-        ValueError: p is not a distribution, n < 1, or num_gens is not a positive integer.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> lower, upper = collapse_cdf_bounds(jnp.array([0.5, 0.5]), 10, num_gens=30)
-        >>> print(f"{lower[30]:.4f} {upper[30]:.4f}")
-        0.7880 0.9576
-    """
-    p, num_gens = probabilities(p, "p"), positive_int(num_gens, "num_gens")
-    n = jnp.asarray(real(n, "n", low=1), p.dtype)[..., None]
-    diversity, share = (x[..., None] for x in _diversity_and_share(p))
-    m = jnp.arange(num_gens + 1, dtype=p.dtype).reshape((1,) * (max(p.ndim, n.ndim) - 1) + (-1,))
-    decay = (1 - 1 / n) ** m
-    return Bounds(1 - n * diversity * decay, 1 - share * decay)
-
-
-def _diversity_and_share(p: Array) -> tuple[Array, Array]:
-    """1 - S_0, and its ratio to the largest value 1 - 1/s~ that the support allows."""
-    diversity = (p * (1 - p)).sum(-1)
-    support = (p > 0).sum(-1)
-    return diversity, diversity / (1 - 1 / support.astype(p.dtype))
 
 
 def _power_sums(p: Array, n: int) -> Array:
