@@ -99,7 +99,7 @@ def share_against_bias(data, cfg):
     return figure
 
 
-@sim.figure("Variance of the share against the bias; it vanishes for coins that always fall the same way.")
+@sim.figure("Its variance $s^2 = p(1-p)/n$ against the bias; no spread for a coin of two heads.")
 def variance_against_bias(data, cfg):
     figure, ax = figures.new_figure()
     bias = jnp.linspace(0, 1, 50)

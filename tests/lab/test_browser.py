@@ -118,6 +118,22 @@ def test_a_picture_opens_large_by_keyboard_and_closes_by_escape(opened):
     )
 
 
+def test_a_picture_opens_larger_than_a_phone_and_scrolls(opened):
+    page = opened(width=375)
+    page.locator("button.zoom").first.click()
+    assert page.locator("dialog img").bounding_box()["width"] > 600
+    assert page.evaluate("(s => s.scrollWidth > s.clientWidth)(document.getElementById('stage'))")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+
+
+def test_formulas_are_typeset(opened):
+    page = opened()
+    caption = page.locator("#coins figcaption").nth(1)
+    assert caption.locator("i").count() > 0 and caption.locator("sup").count() == 1
+    assert "$" not in page.locator("main").inner_text()
+    assert "$" not in (page.locator("#coins figure img").nth(1).get_attribute("alt") or "$")
+
+
 def test_a_picture_closes_by_a_click_and_by_the_button(opened):
     page = opened()
     stage = page.locator("dialog")

@@ -21,6 +21,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from theorysim.lab.formatting import duration, measured, number
+from theorysim.lab.formulas import in_text
 from theorysim.lab.records import ClaimRecord, ExperimentRecord
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def claims_table(title: str, claims: Iterable[ClaimRecord]) -> Table:
             expected,
             Text.assemble(measured(claim.measured, claim.standard_error), (unit, "dim")),
             number(claim.predicted),
-            Text.assemble(claim.statement, ("\n" + claim.detail if claim.detail else "", "dim")),
+            Text.assemble(in_text(claim.statement), ("\n" + claim.detail if claim.detail else "", "dim")),
         )
     return table
 

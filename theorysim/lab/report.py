@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from theorysim import __version__
-from theorysim.lab import outputs
+from theorysim.lab import formulas, outputs
 from theorysim.lab.errors import UsageError
 from theorysim.lab.formatting import duration, measured, number
 from theorysim.lab.records import ClaimRecord, read_gallery
@@ -72,6 +72,7 @@ def build_report(out: Path) -> Path:
         UsageError: --out must be a folder with figures/SLUG/claims.json from a run, got ...
     """
     import jinja2
+    import markupsafe
 
     cards = read_cards(out)
     environment = jinja2.Environment(
@@ -81,7 +82,12 @@ def build_report(out: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, duration=duration)
+    environment.filters.update(
+        number=number,
+        duration=duration,
+        formulas=lambda text: markupsafe.Markup(formulas.in_html(text)),
+        formulas_as_text=formulas.in_text,
+    )
     environment.globals.update(measured=measured)
     totals = {status: sum(card.counts[status] for card in cards) for status in _STATUSES}
     page = environment.get_template("report.html.j2").render(cards=cards, totals=totals, version=__version__)
