@@ -32,7 +32,7 @@ _LABELS = {
 def every_scenario(data, cfg):
     """Diversity lost after m generations, for every way of recursive training.
 
-    Share $(S_m-S_0)/(1-S_0)$ of the diversity of real English text: exact laws (lines) and simulation
+    Share $(S_m-S_0)/(1-S_0)$ of the diversity of the truth: exact laws (lines) and simulation
     (points, 95 % bars). Own samples alone lose everything; real data in the mix, or old data that is
     not thrown away, keeps almost all of it.
     """
@@ -269,10 +269,10 @@ def what_survives(data, cfg):
 
 
 def characters(data, cfg):
-    """Rare characters go first.
+    """Rare tokens go first: characters, where the truth is that of a text.
 
-    Probability that a character is still known after m generations of training on own samples, against
-    its frequency in the text: exact (lines) and simulated (points, 95 % bars).
+    Probability that a token is still known after m generations of training on own samples, against its
+    frequency in the truth: exact (lines) and simulated (points, 95 % bars).
     """
     runs = data["characters"]
     figure, ax = new_figure(width=6.4, height=4.2)
@@ -284,7 +284,7 @@ def characters(data, cfg):
         error = np.sqrt(exact * (1 - exact) / cfg.runs)
         theory_line(ax, frequency, exact, color=PALETTE[i])
         measured_points(ax, frequency, share, error, color=PALETTE[i], label=f"m = {m}", ms=4)
-    ax.set(xscale="log", xlabel="frequency of the character in the truth $p_i$", ylim=(-0.02, 1.03))
+    ax.set(xscale="log", xlabel="frequency of the token in the truth $p_i$", ylim=(-0.02, 1.03))
     ax.set_ylabel(f"probability to be known, n = {max(cfg.sizes)}")
     ax.legend(title="generation", loc="upper left")
     return figure

@@ -189,3 +189,42 @@ def test_kernel(name):
 def test_every_public_function_is_checked():
     public = {name for name in mc.__all__ if inspect.isfunction(inspect.unwrap(getattr(mc, name)))}
     assert public == KERNELS.keys() | STATIC
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: mc.lineage_matrix(0), "n must be an integer >= 1, got 0"),
+        (lambda: mc.lineage_visits(-2), "n must be an integer >= 1, got -2"),
+        (lambda: mc.lineage_visits(2**31), r"n must be at most 2147483647 .*got 2147483648"),
+        (lambda: mc.gaussian_recursion(3, 3, 5, "mle"), "n must be an integer >= 4, got 3"),
+        (lambda: mc.gaussian_recursion(3, 0, 5, "mle"), "d must be an integer >= 1, got 0"),
+        (lambda: mc.gaussian_recursion(3, 1, 0, "mle"), "num_gens must be an integer >= 1, got 0"),
+        (lambda: mc.window_decay_rate(Scenario("replace", 3)), "scenario.kind must be one of 'window'"),
+        (lambda: mc.diversity_factor(Scenario("window", 9, K=4), 3), r"K must be .*\[1, 3\], got 4"),
+        (lambda: Scenario("window", 3, K=4), r"K must be an integer in \[1, n = 3\], got 4"),
+        (lambda: Scenario("replace", 3, K=2), "K must be 1 for kind='replace'"),
+        (lambda: Scenario("replace", 3, N=2), "N must be 0 for kind='replace'"),
+        (lambda: Scenario("mixed", 3, N=2, a=0.5), "a must be None for kind='mixed'"),
+        (lambda: Scenario("fresh_real", 3, N=2, a=float("nan")), r"a must be in \[0, 1\], got nan"),
+        (lambda: Scenario("replace", 2**31), r"n must be in \[1, 2.14748e\+09\], got 2147483648"),
+    ],
+)
+def test_bad_sizes_and_structure_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(("name", "value"), [("kind", "refill"), ("resample", "often")])
+def test_unknown_names_are_refused(name, value):
+    # Past the type checks of the tests, which users do not have.
+    scenario = Scenario("window", 4, K=2)
+    object.__setattr__(scenario, name, value)
+    with pytest.raises(ValueError, match=f"{name} must be one of .*, got '{value}'"):
+        scenario.__post_init__()
+
+
+def test_an_unknown_mode_is_refused():
+    recursion = getattr(mc.gaussian_recursion, "__wrapped__", mc.gaussian_recursion)
+    with pytest.raises(ValueError, match="mode must be one of 'unbiased', 'mle', got 'map'"):
+        recursion(5, 1, 3, "map")
