@@ -6,9 +6,6 @@ softmax is trained by gradient descent on its own samples; the paper's claims ar
 """
 
 import functools
-import math
-from dataclasses import dataclass
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,82 +13,15 @@ import numpy as np
 import xarray as xr
 
 from theorysim import model_collapse as mc
-from theorysim.data import next_token_laws, text_file, tiny_shakespeare, zipf_law
+from theorysim.data import zipf_law
 from theorysim.lab import Paper, Sim, Verdict
 from theorysim.lab.runs import mean_over
 from theorysim.model_collapse import Scenario
 from theorysim.networks.softmax import mutation_floor, recursive_training
 from theorysim.numerics import stats
 
+from ._model_collapse_config import ZIPF_EXPONENT, ZIPF_TOKENS, Config, frequent_contexts, truth
 from ._model_collapse_figures import FIGURES
-
-# The paper gives s = 600, 52 tokens and S_0 = 0.1, not p; this Zipf law has all three.
-ZIPF_EXPONENT, ZIPF_TOKENS, ZIPF_VOCABULARY = 1.1007934473676655, 52, 600
-
-
-@dataclass(frozen=True)
-class Config:
-    """Settings of the model-collapse sim."""
-
-    seed: int = 0
-    """Seed of every random number."""
-    law: Literal["text", "zipf"] = "text"
-    """Truth p: the character frequencies of the text, or the paper's Zipf law (52 of 600 tokens, S_0 =
-    0.1)."""
-    data: str = ""
-    """A UTF-8 text file to use in place of tiny Shakespeare."""
-    sizes: tuple[int, ...] = (10, 50)
-    """Synthetic samples n per generation, for the comparison of all scenarios."""
-    real: int = 100
-    """Real samples N of the scenarios that keep some."""
-    window: int = 5
-    """Models K in the window."""
-    generations: int = 30
-    """Generations M."""
-    runs: int = 4000
-    """Independent runs R of every scenario."""
-    collapse_sizes: tuple[int, ...] = (10, 50, 100, 200, 400)
-    """Synthetic samples n per generation, for the collapse time."""
-    collapse_runs: int = 300
-    """Runs R per point of the collapse time."""
-    mixed_sizes: tuple[int, ...] = (10, 100, 400)
-    """Synthetic samples n per generation beside N real ones."""
-    long_generations: int = 150
-    """Generations of the window and pool comparison, at n = 10."""
-    long_windows: tuple[int, ...] = (1, 2, 5)
-    """Windows K of that comparison."""
-    long_runs: int = 400
-    """Runs of that comparison."""
-    network_runs: int = 32
-    """Networks trained side by side."""
-    network_samples: int = 5000
-    """Samples per generation that a network is trained on."""
-    network_generations: int = 10
-    """Generations of networks."""
-    network_steps: int = 2000
-    """Gradient-descent steps per network."""
-    context_share: float = 0.01
-    """Least frequency of the contexts (previous characters) that a network is trained on."""
-
-    def validate(self) -> None:
-        """Refuse settings that no experiment could run."""
-        for name in ("real", "generations", "runs", "collapse_runs", "network_samples", "network_steps"):
-            if getattr(self, name) < 2:
-                raise ValueError(f"{name} must be an integer >= 2, got {getattr(self, name)}")
-        for name in ("sizes", "collapse_sizes", "mixed_sizes", "long_windows"):
-            values = getattr(self, name)
-            if not values or min(values) < 1:
-                raise ValueError(f"{name} must be integers >= 1, at least one, got {values}")
-        for name, largest in (
-            ("window", min(self.generations, *self.sizes)),
-            ("long_windows", min(10, self.long_generations)),
-        ):
-            value = getattr(self, name)
-            if not 1 <= np.max(value) <= largest:
-                raise ValueError(f"{name} must be in [1, {largest}] (samples and generations), got {value}")
-        if self.data:
-            text_file(self.data)
-
 
 sim = Sim(
     slug="model_collapse",
@@ -140,17 +70,6 @@ sim = Sim(
         ),
     },
 )
-
-
-def text_of(cfg):
-    return text_file(cfg.data) if cfg.data else tiny_shakespeare()
-
-
-def truth(cfg) -> np.ndarray:
-    """The truth p of the single-context experiments, most frequent token first."""
-    if cfg.law == "zipf":
-        return zipf_law(ZIPF_EXPONENT, ZIPF_TOKENS, ZIPF_VOCABULARY)
-    return -np.sort(-next_token_laws(text_of(cfg), context_length=0).laws[0])
 
 
 def scenarios(n, cfg) -> dict[str, Scenario]:
@@ -349,10 +268,7 @@ def network_run(minimiser, key, *, context_law, laws, cfg):
 @sim.experiment
 def networks(cfg, key, sweep) -> xr.Dataset:
     """A linear softmax trained by gradient descent on real text, then on its own samples."""
-    text, M = text_of(cfg), cfg.network_generations
-    # A context of frequency f learns a token of probability p in 1 / (eta f p) steps: rare ones never do.
-    least = math.ceil(cfg.context_share * len(text.tokens))
-    text = next_token_laws(text, context_length=1, min_count=least)
+    text, M = frequent_contexts(cfg), cfg.network_generations
     runs = sweep(
         functools.partial(network_run, context_law=text.context_law, laws=text.laws, cfg=cfg),
         cases={"minimiser": ["exact", "thresholded", "trained"]},
@@ -372,7 +288,7 @@ def networks(cfg, key, sweep) -> xr.Dataset:
     spread = mc.sumsq_moments(text.laws, share, M).var.T
     names = ("generation", "context")
     curves = {"sigma_exact": (names, np.asarray(exact)), "sigma_var": (names, np.asarray(spread))}
-    return runs.assign(curves, tokens=text.laws.shape[1])
+    return runs.assign(curves | {"tokens": text.laws.shape[1]})
 
 
 def some(generation: np.ndarray) -> list[int]:

@@ -141,6 +141,8 @@ def test_doctor_takes_a_missing_browser_for_optional(monkeypatch, tmp_path):
         (["run", "coins", "--tosss", "9"], "Unrecognized options: --tosss, 9; did you mean --tosses INT?"),
         (["run", "coins", "--tosses", "many"], "with base 10: 'many'; expected --tosses INT"),
         (["run", "coins", "--tosses"], "Missing value for argument '--tosses'. Expected 1 values"),
+        (["run", "coins", "--seed", "-1"], "seed must be an integer in [0, 2**63 - 1], got -1"),
+        (["run", "coins", "--seed", str(2**63)], "seed must be an integer in [0, 2**63 - 1], got 9"),
         (["run", "coins", "--tosses", "1"], "tosses must be an integer >= 2, got 1"),
         (["run", "coins", "--devices", "0"], "--devices must be an integer in [1, "),
         (["run", "coins", "--devices", "99"], "--devices must be an integer in [1, "),

@@ -50,21 +50,46 @@ def test_every_figure_shows_something(out, sim):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--data", "no/such/text.txt"], "no/such/text.txt"),
-        (["--window", "99"], "window must be in"),
-        (["--sizes", "0"], "sizes"),
+        (["--data", "no/such/text.txt"], "data must be a readable text file, got 'no/such/text.txt'"),
+        (["--data", "one_letter.txt"], "data must be a text of at least 2 different characters"),
+        (["--window", "99"], "window must be an integer in [1, 6], got 99"),
+        (["--window", "0"], "window must be an integer in [1, 6], got 0"),
+        (["--sizes", "0"], "sizes must be increasing integers in [1, "),
+        (["--sizes", "20", "10"], "sizes must be increasing integers in [1, "),
+        (["--sizes", "1000000000"], "sizes must be increasing integers in [1, "),
+        (["--mixed-sizes", "-5"], "mixed_sizes must be increasing integers in [1, "),
+        (["--collapse-sizes", "1", "2"], "collapse_sizes must be increasing integers in [2, "),
+        (["--collapse-sizes", "8"], "collapse_sizes must be at least 2 integers, got (8,)"),
+        (["--long-windows", "2", "9"], "long_windows must be increasing integers in [1, 8], got (2, 9)"),
+        (["--context-share", "0"], "context_share must be in (0, 1], got 0.0"),
+        (["--context-share", "nan"], "context_share must be in (0, 1], got nan"),
+        (["--context-share", "0.9"], "context_share must suit the text, got 0.9: min_count must be at most"),
+        (["--generations", "1"], "generations must be an integer >= 2, got 1"),
+        (["--long-generations", "1"], "long_generations must be an integer >= 2, got 1"),
+        (["--runs", "7"], "runs must be an integer >= 8, got 7"),
+        (["--collapse-runs", "0"], "collapse_runs must be an integer >= 2, got 0"),
+        (["--long-runs", "1"], "long_runs must be an integer >= 2, got 1"),
+        (["--network-runs", "1"], "network_runs must be an integer >= 2, got 1"),
+        (["--network-samples", "-1"], "network_samples must be an integer >= 2, got -1"),
+        (["--network-generations", "0"], "network_generations must be an integer >= 2, got 0"),
+        (["--network-steps", "0"], "network_steps must be an integer >= 2, got 0"),
         (["--real", "1"], "real must be an integer >= 2, got 1"),
         (["--law", "gauss"], "law"),
         (["--runs", "many"], "runs"),
         (["--no-such-field", "3"], "no-such-field"),
     ],
 )
-def test_bad_settings_are_one_line_and_leave_nothing(flags, message, tmp_path, capsys):
-    assert main(["run", "model_collapse", "--preset", "tiny", "--out", str(tmp_path), *flags]) == 2
+def test_bad_settings_are_one_line_and_leave_nothing(flags, message, tmp_path, capsys, monkeypatch):
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    (texts / "one_letter.txt").write_text("aaaa")
+    monkeypatch.chdir(texts)
+    out = tmp_path / "out"
+    assert main(["run", "model_collapse", "--preset", "tiny", "--out", str(out), *flags]) == 2
     error = capsys.readouterr().err.strip()
     assert message in error
     assert len(error.splitlines()) == 1
-    assert list(tmp_path.iterdir()) == []
+    assert not out.exists()
 
 
 def test_a_users_own_text_can_be_the_truth(tmp_path):

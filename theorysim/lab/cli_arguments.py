@@ -170,6 +170,8 @@ def parse_run(sim: Sim, preset: str, args: Sequence[str], prog: str) -> tuple[Ru
     description = f"{sim.question}\n\nThe defaults below are those of the preset '{preset}'."
     parsed = _parse(both, args, prog, description)
     options, config = parsed.run, getattr(parsed, sim.slug)
+    if not 0 <= config.seed < 2**63:
+        raise UsageError(f"seed must be an integer in [0, 2**63 - 1], got {config.seed}")
     validate = getattr(config, "validate", None)
     if callable(validate):
         try:
