@@ -118,7 +118,6 @@ KERNELS = {
         (P,),
         {
             "static": {"n": 4, "N": 6, "num_gens": 3},
-            "smooth": False,
             "bad": (*BAD_P, {"N": 0}, *BAD_N, *BAD_GENS),
         },
     ),
@@ -143,7 +142,7 @@ KERNELS = {
         (P,),
         {"static": {"n": 6, "power": 3, "num_gens": 4}, "bad": (*BAD_P, {"power": 0}, *BAD_N, *BAD_GENS)},
     ),
-    "replace_drift": ((P,), GENERATIONS | {"smooth": False}),
+    "replace_drift": ((P,), GENERATIONS),
     "separable_expectation": (
         (jnp.linspace(0, 1, 7) ** 1.5, P, jnp.array(0.1)),
         {
@@ -184,6 +183,12 @@ STATIC = {"gaussian_recursion", "lineage_matrix", "lineage_visits", "window_deca
 def test_kernel(name):
     arguments, facts = KERNELS[name]
     check_kernel(getattr(mc, name), *arguments, **facts)
+
+
+def test_l1_drift_given_the_corpus_is_smooth_between_the_counts():
+    # Kinks at q = j/n: 6 q is no whole number for any of these.
+    static = {"n": 6, "N": 20, "num_gens": 4, "norm": "l1"}
+    check_kernel(mc.mixed_drift, P, static=static, points=[(P[::-1],)], bad=({"p1": [0.5, 0.6]},))
 
 
 def test_every_public_function_is_checked():

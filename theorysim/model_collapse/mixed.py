@@ -130,7 +130,8 @@ def mixed_drift(
 
     Returns:
         Shape (*batch, num_gens), entry m-1 for generation m (entry 0 is zero). Cost O(num_gens) for "l2"; for
-        "l1" O(s n^2 num_gens) time and O(n^2) memory.
+        "l1" O(s n^2 num_gens) time and O(n^2) memory. Smooth in p1, but for kinks of "l1" where n p1_i is
+        whole; there the derivative is that of one side or between them.
 
     Raises:
         ValueError: p1 is not a distribution, a size is not a positive integer, or an unknown norm.
