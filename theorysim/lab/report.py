@@ -72,7 +72,6 @@ def build_report(out: Path) -> Path:
         UsageError: --out must be a folder with figures/SLUG/claims.json from a run, got ...
     """
     import jinja2
-    import markupsafe
 
     cards = read_cards(out)
     environment = jinja2.Environment(
@@ -85,7 +84,7 @@ def build_report(out: Path) -> Path:
     environment.filters.update(
         number=number,
         duration=duration,
-        formulas=lambda text: markupsafe.Markup(formulas.in_html(text)),
+        formulas=formulas.in_html,
         formulas_as_text=formulas.in_text,
     )
     environment.globals.update(measured=measured)
