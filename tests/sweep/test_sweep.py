@@ -122,7 +122,7 @@ def test_static_values_that_are_equal_but_of_other_types_are_compiled_apart():
     assert data.value.values.ravel().tolist() == [8, 1]
 
 
-def test_diverged_points_stay_and_are_counted():
+def test_diverged_points_become_nan_and_are_counted():
     data = sweep(
         lambda x: {"inverse": 1 / x, "root": jnp.sqrt(x), "many": jnp.stack([x, 0 / x]), "n": jnp.int32(1)},
         vary={"x": [0.0, -1.0, 1.0, 2.0]},
@@ -135,6 +135,7 @@ def test_diverged_points_stay_and_are_counted():
         "n": 0,
     }
     assert np.isnan(data.root.values).tolist() == [False, True, False, False]
+    assert np.isnan(data.inverse.values).tolist() == [True, False, False, False]
 
 
 def test_attrs_tell_how_it_was_computed():

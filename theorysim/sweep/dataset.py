@@ -1,8 +1,8 @@
 """From arrays of points to a labelled `xarray.Dataset`.
 
 Every variable has the dims of the cases, of the varied axes, `replica`, and then its own axes, named by
-`dims` or `<variable>_axis<i>`. Points with a value that is not finite stay as they are and are counted in
-`attrs["diverged"]`, of the whole and of each variable.
+`dims` or `<variable>_axis<i>`. Values that are not finite are NaN, which averages leave out; the points that
+have one are counted in `attrs["diverged"]`, of the whole and of each variable.
 """
 
 from collections.abc import Mapping, Sequence
@@ -94,6 +94,8 @@ def assemble(
     for name, array in arrays.items():
         lost = _not_finite(array) & ~missing
         diverged |= lost
+        if lost.any():
+            array[np.isinf(array)] = np.nan
         labelled = _with_nan(array, missing).reshape(shape + array.shape[2:])
         variables[name] = (outer + axes[name], labelled, {"diverged": int(lost.sum())})
     return frame.assign(variables).assign_attrs({"diverged": int(diverged.sum()), **attrs})

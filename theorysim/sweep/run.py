@@ -85,7 +85,7 @@ def sweep(
         coords: more coordinates, such as those of own axes, as `xarray.Dataset.assign_coords` takes them.
 
     Returns:
-        A Dataset with attrs `diverged` (points with a value that is not finite, also per variable), `failed`
+        A Dataset with attrs `diverged` (points with a value that is not finite; it becomes NaN), `failed`
         (cells), `batch` (a list if the cases differ), `devices`, `backend`, `function`, `theorysim` and
         `wall_seconds`.
 
