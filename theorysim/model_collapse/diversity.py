@@ -31,6 +31,7 @@ from jaxtyping import Float
 
 from theorysim.model_collapse.mixed import mixed_variance_factor, powers
 from theorysim.model_collapse.scenario import Scenario
+from theorysim.numerics.products import matmul
 from theorysim.numerics.validation import choice, positive_int, probabilities, real, scalar
 
 __all__ = [
@@ -302,8 +303,8 @@ def _window_step(n: Array, K: int, resample: str) -> Callable[[Array, Array], tu
     def step(overlap: Array, m: Array) -> tuple[Array, Array]:
         known = slots < m  # model 0 starts in slot 0; later slots fill up one a generation
         weight = known / jnp.minimum(m, K).astype(n.dtype)
-        row = overlap @ weight
-        h = row @ weight
+        row = matmul(overlap, weight)
+        h = matmul(row, weight)
         if resample == "pooled":
             own = h * (1 - 1 / batch)
         else:

@@ -32,6 +32,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Float
 
+from theorysim.numerics.products import matmul
 from theorysim.numerics.validation import positive_int, probabilities, real, scalar
 
 __all__ = [
@@ -202,8 +203,8 @@ def _collapse_time_quantile(p: Array, level: Array, n: int) -> Array:
 
     def generation(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         m, ancestors, time = state
-        alive = (time == m) & (jnp.matmul(sums, ancestors) < level)
-        return m + 1, ancestors @ matrix, jnp.where(alive, m + 1, time)
+        alive = (time == m) & (matmul(sums, ancestors) < level)
+        return m + 1, matmul(ancestors, matrix), jnp.where(alive, m + 1, time)
 
     start = jnp.ones((), p.dtype), jnp.zeros(n + 1, p.dtype).at[n].set(1), jnp.ones(p.shape[:-1], p.dtype)
     return lax.while_loop(running, generation, start)[2]
@@ -236,7 +237,7 @@ def collapse_cdf(p: ArrayLike, n: int, num_gens: int) -> Float[Array, "*batch nu
 @partial(jax.jit, static_argnames=("n", "num_gens"))
 def _collapse_cdf(p: Array, n: int, num_gens: int) -> Array:
     ancestors = _ancestor_laws(n, n, num_gens, p.dtype)
-    collapsed = jnp.matmul(_power_sums(p, n), ancestors.T)
+    collapsed = matmul(_power_sums(p, n), ancestors.T)
     return jnp.concatenate([jnp.zeros((*p.shape[:-1], 1), p.dtype), collapsed], axis=-1)
 
 
@@ -300,7 +301,7 @@ def power_sum_mean(p: ArrayLike, n: int, power: int, num_gens: int) -> Float[Arr
     p, n = probabilities(p, "p"), positive_int(n, "n")
     power, num_gens = positive_int(power, "power"), positive_int(num_gens, "num_gens")
     ancestors = _ancestor_laws(n, power, num_gens + 1, p.dtype)
-    return jnp.matmul(_power_sums(p, power), ancestors.T)
+    return matmul(_power_sums(p, power), ancestors.T)
 
 
 def collapse_time_diffusion(p: ArrayLike, n: ArrayLike) -> Float[Array, "*batch"]:
@@ -367,7 +368,7 @@ def _ancestor_laws(n: int, samples: int, count: int, dtype: DTypeLike) -> Array:
     matrix = lineage_matrix(n, dtype=dtype) if samples == n else _lineage_block(n, samples, dtype)
 
     def back_one(law: Array, _: None) -> tuple[Array, Array]:
-        return law @ matrix, law
+        return matmul(law, matrix), law
 
     start = jnp.zeros(samples + 1, dtype).at[samples].set(1)
     return lax.scan(back_one, start, length=count)[1]

@@ -27,6 +27,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from theorysim.numerics.binomial import binomial_pmf
+from theorysim.numerics.products import matmul
 from theorysim.numerics.validation import floating, positive_int, probabilities, real, scalar
 
 __all__ = [
@@ -81,7 +82,7 @@ def _separable(values: Array, p: Array, rate: Array, n: int, num_gens: int) -> A
 
     chain = binomial_pmf(n, sampled(jnp.arange(n + 1, dtype=p.dtype) / n))
     occupancy = binomial_pmf(n, sampled(p)).sum(-2)  # expected number of tokens with k samples, generation 1
-    return jnp.matmul(occupancy, _iterate(chain.__matmul__, values, num_gens).T)
+    return matmul(occupancy, _iterate(partial(matmul, chain), values, num_gens).T)
 
 
 def expected_support(p: ArrayLike, n: int, num_gens: int) -> Float[Array, "*batch num_gens_plus_1"]:
@@ -164,8 +165,8 @@ def _replace_drift(p: Array, n: int, num_gens: int) -> Array:
     x = jnp.arange(n + 1, dtype=p.dtype) / n
     chain = binomial_pmf(n, x)
     distance = jnp.abs(x[:, None] - x[None, :])
-    by_start = _iterate(chain.__matmul__, distance, num_gens, jnp.diagonal)
-    return jnp.matmul(binomial_pmf(n, p).sum(-2), by_start.T)
+    by_start = _iterate(partial(matmul, chain), distance, num_gens, jnp.diagonal)
+    return matmul(binomial_pmf(n, p).sum(-2), by_start.T)
 
 
 def count_stationary_law(q: ArrayLike, n: int, weight: ArrayLike) -> Float[Array, "*batch n_plus_1"]:

@@ -29,6 +29,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from theorysim.numerics.binomial import binomial_pmf
+from theorysim.numerics.products import matmul
 from theorysim.numerics.validation import choice, floating, positive_int, probabilities, real, scalar
 
 __all__ = [
@@ -177,7 +178,7 @@ def mixed_drift_mean(p: ArrayLike, n: int, N: int, num_gens: int) -> Float[Array
     p, num_gens = probabilities(p, "p"), positive_int(num_gens, "num_gens")
     n, N = positive_int(n, "n"), positive_int(N, "N")
     by_count = _token_l1_drift(jnp.arange(N + 1, dtype=p.dtype) / N, n, N, num_gens)
-    return jnp.matmul(binomial_pmf(N, p).sum(-2), by_count)
+    return matmul(binomial_pmf(N, p).sum(-2), by_count)
 
 
 def max_synthetic(eps: ArrayLike, N: ArrayLike, sigma1: ArrayLike) -> Float[Array, "*batch"]:
@@ -236,7 +237,7 @@ def _token_l1_drift(q: Array, n: int, N: int, num_gens: int) -> Array:
         law = binomial_pmf(n, q)  # counts that generation 2 is trained on
         chain = binomial_pmf(n, x + (1 - alpha) * (q - x))
         drift = alpha * jnp.abs(x - q)
-        return lax.scan(lambda law, _: (law @ chain, law @ drift), law, length=num_gens - 1)[1]
+        return lax.scan(lambda law, _: (matmul(law, chain), matmul(law, drift)), law, length=num_gens - 1)[1]
 
     later = lax.map(one_token, q)
     return jnp.concatenate([jnp.zeros((q.shape[0], 1), q.dtype), later], axis=1)

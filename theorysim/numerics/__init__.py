@@ -3,6 +3,6 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from theorysim.numerics import binomial, stats, validation
+    from theorysim.numerics import binomial, products, stats, validation
 
-__all__ = ["binomial", "stats", "validation"]
+__all__ = ["binomial", "products", "stats", "validation"]
