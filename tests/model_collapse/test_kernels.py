@@ -1,6 +1,7 @@
 """Every public kernel of model collapse passes the one suite of properties."""
 
 import inspect
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -230,6 +231,6 @@ def test_unknown_names_are_refused(name, value):
 
 
 def test_an_unknown_mode_is_refused():
-    recursion = getattr(mc.gaussian_recursion, "__wrapped__", mc.gaussian_recursion)
+    recursion: Any = getattr(mc.gaussian_recursion, "__wrapped__", mc.gaussian_recursion)
     with pytest.raises(ValueError, match="mode must be one of 'unbiased', 'mle', got 'map'"):
         recursion(5, 1, 3, "map")

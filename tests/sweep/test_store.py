@@ -187,12 +187,14 @@ def test_what_a_killed_writer_left_is_removed_and_that_of_a_living_one_is_not(tm
     dead = tmp_path / f"abc~{host}~{gone.pid}~0.tmp"
     alive = tmp_path / f"abc~{host}~{os.getpid()}~0.tmp"
     elsewhere = tmp_path / "abc~other~1~0.tmp"
+    foreign = tmp_path / "a~b~c~d~e.tmp"
+    foreign.touch()
     old = tmp_path / "abc~other~2~0.tmp"
     for file in (dead, alive, elsewhere, old):
         file.touch()
     os.utime(old, (0, 0))
     open_store(tmp_path)
-    assert sorted(tmp_path.iterdir()) == sorted([alive, elsewhere])
+    assert sorted(tmp_path.iterdir()) == sorted([alive, elsewhere, foreign])
 
 
 def test_a_finished_run_leaves_no_temporary_file(tmp_path):

@@ -144,7 +144,10 @@ def _temporary_name(stem: str) -> str:
 def _remove_leftovers(path: Path) -> None:
     """Remove temporary files whose writer on this host is gone, or that are a day old."""
     for file in path.glob("*~*~*~*.tmp"):
-        _, host, pid, _ = file.name.split("~")
+        parts = file.name.split("~")
+        if len(parts) != 4 or not parts[2].isdigit():
+            continue  # somebody else's
+        _, host, pid, _ = parts
         try:
             orphaned = host == socket.gethostname() and not _alive(int(pid))
             if orphaned or time.time() - file.stat().st_mtime > _DAY:
