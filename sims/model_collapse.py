@@ -310,7 +310,7 @@ def sigma_against_theory(data: xr.Dataset, resolution: float) -> Verdict:
     return stats.within(measured.mean, predicted, error, bias=1 / runs, resolution=resolution)
 
 
-@sim.claim("C1", "Fully synthetic training: S_m = 1 - (1-1/n)^m (1-S_0), and every run collapses.")
+@sim.claim("C1", "Fully synthetic: $S_m = 1 - (1-1/n)^m (1-S_0)$, and every run collapses.")
 def sum_of_squares(data, cfg):
     runs = data["every_scenario"].sel(scenario="replace")
     m, n = runs.generation.values, runs.n.values[:, None]
@@ -320,7 +320,7 @@ def sum_of_squares(data, cfg):
     return stats.all_of([curve, stats.bounded(collapsed, 0.0, lower=1.0)])
 
 
-@sim.claim("C2", "The probability of collapse by generation m lies between the paper's two bounds.")
+@sim.claim("C2", "The probability of collapse by generation $m$ lies between the paper's two bounds.")
 def collapse_probability(data, cfg):
     runs = data["every_scenario"].sel(scenario="replace")
     bounds = [mc.collapse_cdf_bounds(truth(cfg), n, cfg.generations) for n in cfg.sizes]
@@ -340,7 +340,7 @@ def collapse_probability(data, cfg):
     return stats.all_of([law, inside])
 
 
-@sim.claim("C3", "The mean collapse time lies between the paper's bounds and grows linearly with n.")
+@sim.claim("C3", "The mean collapse time lies between the paper's bounds and grows linearly with $n$.")
 def linear_in_n(data, cfg):
     runs = data["collapse_time"]
     times = mean_over(runs["T"], "run")
@@ -355,7 +355,7 @@ def linear_in_n(data, cfg):
     return stats.all_of([between, stats.within(slopes, 1.0, errors, bias=0.05, resolution=0.1)])
 
 
-@sim.claim("C4", "The surviving token is i with probability p_i.")
+@sim.claim("C4", "The surviving token is $i$ with probability $p_i$.")
 def survivor_law(data, cfg):
     runs = data["collapse_time"].isel(law=1)
     p, survivor = runs.p.values, runs.survivor.values.ravel()
@@ -375,12 +375,14 @@ for label, variant, sign, expected in (
     ("C5-printed", "printed", "as printed, with a minus sign", "refuted"),
     ("C5", "corrected", "with that sign corrected", "confirmed"),
 ):
-    sim.claim(label, f"Partially synthetic training: the paper's S_m, {sign}.", expected=expected)(
+    sim.claim(label, f"Partially synthetic training: the paper's $S_m$, {sign}.", expected=expected)(
         functools.partial(sum_of_squares_formula, variant=variant)
     )
 
 
-@sim.claim("C6", "The drift stays below the paper's bound, and n up to its cap suffices for a drift of eps.")
+@sim.claim(
+    "C6", r"The drift stays below the paper's bound, and $n$ up to its cap keeps it within $\varepsilon$."
+)
 def drift_bound(data, cfg):
     runs = data["mixed"].isel(generation=slice(2, None))
     measured = mean_over(runs.l1)
@@ -395,7 +397,7 @@ def drift_bound(data, cfg):
     return stats.all_of([below, stats.bounded(drift, np.zeros_like(drift), upper=eps)])
 
 
-@sim.claim("C7", "Partially synthetic training drifts more for larger n, and less for larger S_0.")
+@sim.claim("C7", "Partially synthetic training drifts more for larger $n$, and less for larger $S_0$.")
 def drift_order(data, cfg):
     last = data["mixed"].isel(generation=-1)
     measured = mean_over(last.l1)  # (n, law), laws in order of S_0
@@ -407,7 +409,7 @@ def drift_order(data, cfg):
     return stats.all_of([*by_n, *by_law] if len(cfg.mixed_sizes) > 1 else by_law)
 
 
-@sim.claim("C8", "A window of K models delays collapse, which still comes; a pool of all models plateaus.")
+@sim.claim("C8", "A window of $K$ models delays collapse, which still comes; a pool of all models plateaus.")
 def window_and_pool(data, cfg):
     runs = data["windows"]
     fresh = [name for name in runs.training.values if name.endswith("fresh")]
@@ -423,7 +425,9 @@ def window_and_pool(data, cfg):
     return stats.all_of([sigma_against_theory(runs, 0.1), delays, still_comes, plateau])
 
 
-@sim.claim("D1", "E[T] has an exact O(n^1.5) evaluation for any p, and E[T] <= 2n - 1.", unit="generations")
+@sim.claim(
+    "D1", r"$\mathrm{E}[T]$ is exact for any $p$ in $O(n^{1.5})$, and at most $2n-1$.", unit="generations"
+)
 def exact_collapse_time(data, cfg):
     runs = data["collapse_time"]
     measured = mean_over(runs["T"], "run").mean
@@ -435,7 +439,7 @@ def exact_collapse_time(data, cfg):
     return stats.all_of([stats.within(measured, exact, error, resolution=0.3 * exact), linear])
 
 
-@sim.claim("D2", "Partially synthetic drift is bounded for every n: E||p^(m)-p^(1)||_2^2 <= (1-S_1)/(2N+1).")
+@sim.claim("D2", r"For every $n$, partially synthetic drift is bounded: its square by $(1-S_1)/(2N+1)$.")
 def bounded_drift(data, cfg):
     last = data["mixed"].isel(generation=-1)
     measured = mean_over(last.l2)
@@ -449,7 +453,9 @@ def bounded_drift(data, cfg):
     return stats.all_of([below, formula])
 
 
-@sim.claim("D3", "Keeping all data keeps sinc(1/sqrt n) of the diversity; a random pool has the same curve.")
+@sim.claim(
+    "D3", r"Keeping all data keeps $\sin x/x$, $x = \pi/\sqrt{n}$, of the diversity; so does a random pool."
+)
 def accumulation_keeps(data, cfg):
     runs = data["every_scenario"]
     kept = runs.sel(scenario=["accumulate, N = n", "random_pool"])
@@ -490,7 +496,7 @@ def text_sigma(runs: xr.Dataset) -> xr.DataArray:
     return (runs.sigma * runs.context_law).sum("context")
 
 
-@sim.claim("E2", "Trained on text, the exact minimiser follows S_m on average and context by context.")
+@sim.claim("E2", "Trained on text, the exact minimiser follows $S_m$ on average and context by context.")
 def network_theory(data, cfg):
     runs = data["networks"]
     found = mean_over(text_sigma(runs).sel(minimiser="exact").isel(generation=slice(1, None)))
@@ -510,7 +516,9 @@ def mutation_delays(data, cfg):
     return stats.bounded(lag.mean, lag.standard_error, upper=0.0, degrees_of_freedom=cfg.network_runs - 1)
 
 
-@sim.claim("E2-floor", "That floor is (k/s)/(eta f t) per unseen token, to 15 % in the commonest contexts.")
+@sim.claim(
+    "E2-floor", r"The floor is $(k/s)/(\eta f t)$ per unseen token, to 15 % in the commonest contexts."
+)
 def floor_law(data, cfg):
     first = data["networks"].sel(minimiser="trained").isel(trained_generation=0, context=slice(0, 5))
     law = mutation_floor(
