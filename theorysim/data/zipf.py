@@ -13,7 +13,9 @@ from jaxtyping import Float64
 __all__ = ["zipf_law"]
 
 
-def zipf_law(exponent: float, num_tokens: int, vocabulary: int | None = None) -> Float64[np.ndarray, " s"]:
+def zipf_law(
+    exponent: float | int, num_tokens: int, vocabulary: int | None = None
+) -> Float64[np.ndarray, " s"]:
     """Probabilities of `num_tokens` tokens in Zipf proportions, padded with zeros to a vocabulary.
 
     Origin: synthetic, made here. Unit: probability.

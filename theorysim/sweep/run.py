@@ -55,8 +55,8 @@ def sweep(
 ) -> xr.Dataset:
     """Evaluate `fn` at every point of a grid and return the labelled results.
 
-    The same backend and the same `batch` give the same bits, whatever the number of devices, the order,
-    restarts or the executor. Another batch changes rounding only.
+    The same backend, compiler flags and `batch` give the same bits, whatever the number of devices, the
+    order, restarts or the executor. Another batch or level of optimisation changes rounding only.
 
     Args:
         fn: `fn(*, one scalar per name, key=…) -> pytree of arrays`, pure and traceable by JAX. Fields of a
