@@ -7,7 +7,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from theorysim.sweep.grid import columns, describe, labels, make_grid
+from theorysim.sweep.grid import columns, describe, labels, make_grid, whole_columns
 
 lengths = st.lists(st.integers(1, 4), min_size=1, max_size=4)
 
@@ -20,6 +20,8 @@ def test_points_are_the_product_of_the_axes_in_c_order(sizes, replicas):
     found = columns(grid, np.arange(grid.points))
     assert grid.points == len(expected)
     assert np.array_equal(np.stack(list(found.values()), axis=1), expected)
+    whole = whole_columns(grid)
+    assert all(np.array_equal(whole[name], found[name]) for name in found)
 
 
 @given(lengths, st.data())
@@ -40,6 +42,7 @@ def test_trailing_axes_go_to_the_point():
     laws = np.full((3, 4), 0.25)
     grid = make_grid({"law": laws, "n": [1, 2]}, None, 0)
     assert columns(grid, np.arange(6))["law"].shape == (6, 4)
+    assert whole_columns(grid)["law"].shape == (6, 4)
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def compute(
 ) -> list[np.ndarray]:
     """Run a compiled program on host arrays and bring its outputs, each `(points, …)`, back to the host."""
     with _noting(kernel):
-        outputs = program.call(columns, index.astype(np.uint32), key_data)
+        outputs = program.call(columns, index, key_data)
         _await(outputs)
         return [np.asarray(output) for output in outputs]
 

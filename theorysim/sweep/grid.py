@@ -25,7 +25,17 @@ import xarray as xr
 
 from theorysim.numerics import validation
 
-__all__ = ["REPLICA", "Case", "Grid", "Varied", "columns", "describe", "labels", "make_grid"]
+__all__ = [
+    "REPLICA",
+    "Case",
+    "Grid",
+    "Varied",
+    "columns",
+    "describe",
+    "labels",
+    "make_grid",
+    "whole_columns",
+]
 
 REPLICA = "replica"
 
@@ -108,6 +118,18 @@ def columns(grid: Grid, numbers: np.ndarray) -> dict[str, np.ndarray]:
         return {}
     positions = dict(zip(grid.sizes, np.unravel_index(numbers, tuple(grid.sizes.values())), strict=True))
     return {axis.name: axis.values[positions[axis.dim]] for axis in grid.varied}
+
+
+def whole_columns(grid: Grid) -> dict[str, np.ndarray]:
+    """The argument arrays of all points of a case in order: `columns` without the arithmetic of positions."""
+    shape, dims = tuple(grid.sizes.values()), list(grid.sizes)
+
+    def spread(axis: Varied) -> np.ndarray:
+        own = axis.values.shape[1:]
+        place = [len(axis.values) if dim == axis.dim else 1 for dim in dims]
+        return np.broadcast_to(axis.values.reshape(*place, *own), (*shape, *own)).reshape(-1, *own)
+
+    return {axis.name: spread(axis) for axis in grid.varied}
 
 
 def labels(values: tuple[Any, ...]) -> np.ndarray:

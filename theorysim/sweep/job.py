@@ -21,7 +21,7 @@ import theorysim
 from theorysim.numerics import validation
 from theorysim.sweep import compiled, dataset
 from theorysim.sweep.compiled import Devices, Kernel, Settings, Variable
-from theorysim.sweep.grid import Case, Grid, columns, describe, make_grid
+from theorysim.sweep.grid import Case, Grid, columns, describe, make_grid, whole_columns
 from theorysim.sweep.identity import digest
 
 __all__ = ["Cell", "Job", "cell_digest", "cells_of", "check", "kernel_of", "points_of", "total_bytes"]
@@ -131,10 +131,14 @@ def cells_of(job: Job, case: int, batch: int) -> list[Cell]:
 
 def points_of(job: Job, cells: Sequence[Cell]) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The argument arrays and global numbers of the points of `cells`, each cell padded to its batch."""
+    points = job.grid.points
+    if len(cells) == 1 and cells[0].batch == points:
+        first = cells[0].case * points
+        return whole_columns(job.grid), np.arange(first, first + points, dtype=np.uint32)
     numbers = np.concatenate(
         [np.minimum(cell.start + np.arange(cell.batch), cell.stop - 1) for cell in cells]
     )
-    return columns(job.grid, numbers), numbers + cells[0].case * job.grid.points
+    return columns(job.grid, numbers), (numbers + cells[0].case * points).astype(np.uint32)
 
 
 def cell_digest(job: Job, cell: Cell) -> str:
