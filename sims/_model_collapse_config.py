@@ -43,7 +43,7 @@ class Config:
     long_generations: int = 150
     """Generations of the window and pool comparison, at n = 10."""
     long_windows: tuple[int, ...] = (1, 2, 5)
-    """Windows K of that comparison."""
+    """Windows K of that comparison. Above 5 the first model sees floor(10/K) = 1 draw, and has collapsed."""
     long_runs: int = 400
     """Runs of that comparison."""
     network_runs: int = 32

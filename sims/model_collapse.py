@@ -43,7 +43,6 @@ sim = Sim(
             collapse_runs=1000,
             mixed_sizes=(10, 100, 1000),
             long_generations=500,
-            long_windows=(1, 2, 5, 10),
             long_runs=1000,
             network_runs=128,
             network_samples=20_000,
