@@ -233,7 +233,9 @@ WAIT = (
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_an_interrupted_run_goes_on_where_it_was(number, variant, finished, tmp_path):
     source, out = variant(WAIT), tmp_path / "out"
-    main_ = "import sys; from theorysim.lab.cli import main; sys.exit(main())"
+    # A shell that runs the tests in the background makes all that it starts deaf to Ctrl-C.
+    hearing = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    main_ = f"{hearing}; import sys; from theorysim.lab.cli import main; sys.exit(main())"
     command = [
         sys.executable,
         "-c",
