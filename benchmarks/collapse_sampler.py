@@ -14,14 +14,14 @@ import numpy as np
 from jax import lax
 
 from benchmarks.harness import Comparison, benchmark
+from theorysim.data import zipf_law
 from theorysim.model_collapse import collapse_times
 
 RUNS, N, VOCABULARY = 100, 200, 600
 SHORT = 16
 UNIFORM = np.full(VOCABULARY, 1 / VOCABULARY)
 # 52 tokens with the sum of squares 0.1 of the paper's experiments, the rest of the vocabulary unused.
-ZIPF = np.where(np.arange(VOCABULARY) < 52, np.arange(1.0, VOCABULARY + 1) ** -1.1007934473676655, 0.0)
-ZIPF /= ZIPF.sum()
+ZIPF = zipf_law(1.1007934473676655, 52, VOCABULARY)
 
 
 def numpy_collapse_times(p, *, drop):

@@ -36,7 +36,7 @@ MACHINE = [
     "/ro" + "ot/",
     "/wo" + "rk/",
     "/ho" + "me/",
-    "/tmp/" + "boot",
+    "/t" + "mp/",
     "pypi" + ".org",
     "python" + "hosted",
 ]
