@@ -17,13 +17,15 @@ from pathlib import Path
 
 import jax
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import theorysim
 from benchmarks.harness import Benchmark, Measurement, Spread, measure, memory_of, run_side
+from theorysim.lab.cpu import enlarge_thread_pool
 
 HERE = Path(__file__).parent
-TOPICS = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in ("__main__", "harness"))
+TOPICS = sorted(path.stem for path in HERE.glob("[!_]*.py") if path.stem != "harness")
 
 
 def main() -> int:
@@ -41,6 +43,7 @@ def main() -> int:
     if unknown:
         parser.error(f"topic must be one of {', '.join(TOPICS)}, got {unknown[0]}")
 
+    enlarge_thread_pool()
     jax.config.update("jax_enable_x64", True)
     if options.side:
         name, _, side = options.side.partition(":")
@@ -82,10 +85,10 @@ def _table(measured: list[Measurement]) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     for m in measured:
         table.add_row(
-            m.title,
-            _time(m.ours),
-            _time(m.baseline) if m.baseline else "–",
-            f"{m.ratio.median:.3g}x ({m.ratio.low:.3g}–{m.ratio.high:.3g})" if m.ratio else "–",
+            m.title + (f"\n[dim]{escape(m.note)}[/]" if m.note else ""),
+            _size(m.ours, m.unit),
+            _size(m.baseline, m.unit) if m.baseline else "–",
+            _ratio(m.ratio, m.unit) if m.ratio else "–",
             f"{m.target:g}x" if m.target is not None else "–",
             *(
                 f"{mib:.0f}" if mib is not None else "–"
@@ -96,7 +99,15 @@ def _table(measured: list[Measurement]) -> Table:
     return table
 
 
-def _time(spread: Spread) -> str:
+def _ratio(spread: Spread, counted: str | None) -> str:
+    median, low, high = (f"{value:.3g}x" for value in spread)
+    return median if counted else f"{median} ({low[:-1]}–{high[:-1]})"
+
+
+def _size(spread: Spread, counted: str | None) -> str:
+    """A count with its unit, or a time."""
+    if counted:
+        return f"{spread.median:,g} {counted}"
     unit, scale = next(
         (u, s) for u, s in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)) if spread.median >= s or s == 1e-6
     )

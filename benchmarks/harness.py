@@ -2,7 +2,9 @@
 
 Set-up, compilation and a first call of each side stay outside the timing. A ratio is the median over rounds
 of baseline time / our time, so that a machine which slows down slows both sides of it. Peak memory is that of
-a process of its own per side, less that of a process which only sets up; compilation is in it.
+a process of its own per side, less that of a process which only sets up; compilation is in it. What depends
+on no machine, such as the steps that an iteration needs, is counted: `unit` says what the sides return. So do
+sides that take the time themselves, such as that of a first call.
 
 Example (a file `benchmarks/solvers.py`; `python -m benchmarks solvers` runs it):
     @benchmark("determinant, n = 100, against cofactors", target=10.0)
@@ -11,6 +13,7 @@ Example (a file `benchmarks/solvers.py`; `python -m benchmarks solvers` runs it)
         return Comparison(ours=lambda: jnp.linalg.det(a), baseline=lambda: cofactors(a), agree=close)
 """
 
+import json
 import math
 import os
 import resource
@@ -32,6 +35,7 @@ __all__ = [
     "Spread",
     "benchmark",
     "close",
+    "first_call_seconds",
     "measure",
     "memory_of",
     "peak_memory_mib",
@@ -50,6 +54,9 @@ class Comparison(NamedTuple):
     baseline: Callable[[], Any] | None = None  # None: only time and memory of ours are reported
     agree: Callable[[Any, Any], None] | None = None  # raises AssertionError if the two results differ
     baseline_share: float = 1.0  # the part of our work that the baseline does; its time is divided by it
+    unit: str | None = None  # what the numbers that the sides return count; None: the sides are timed
+    processes: tuple[int, ...] = ()  # ids of other processes in which a side works; their memory counts
+    note: str | None = None  # what a reader must know, such as why there is no baseline here
 
 
 class Benchmark(NamedTuple):
@@ -70,7 +77,7 @@ class Spread(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """What one benchmark gave; times in seconds, memory in MiB, None where nothing was to be measured."""
+    """What one benchmark gave: times in seconds, or counts; memory in MiB; None where there is nothing."""
 
     title: str
     ours: Spread
@@ -80,6 +87,8 @@ class Measurement(NamedTuple):
     ours_mib: float | None
     baseline_mib: float | None
     memory_limit_mib: float | None
+    unit: str | None = None
+    note: str | None = None
 
     @property
     def met(self) -> bool | None:
@@ -111,6 +120,8 @@ def close(rtol: float = 1e-9, atol: float = 0.0) -> Callable[[Any, Any], None]:
 def measure(bench: Benchmark, memory: Callable[[str], float | None] = lambda side: None) -> Measurement:
     """Time one benchmark; `memory` gives the peak in MiB of the side "ours", "baseline" or "setup".
 
+    Counts are taken once, and without their memory.
+
     Raises:
         AssertionError: the two sides do not agree.
     """
@@ -119,6 +130,8 @@ def measure(bench: Benchmark, memory: Callable[[str], float | None] = lambda sid
     results = {name: jax.block_until_ready(call()) for name, call in sides.items()}
     if comparison.agree and comparison.baseline:
         comparison.agree(results["ours"], results["baseline"])
+    if comparison.unit:
+        return _counted(bench, comparison, {name: float(count) for name, count in results.items()})
     del results
 
     # After the first calls, so that compilation does not count as slowness.
@@ -143,7 +156,19 @@ def measure(bench: Benchmark, memory: Callable[[str], float | None] = lambda sid
         above.get("ours"),
         above.get("baseline"),
         bench.memory_limit_mib,
+        note=comparison.note,
     )
+
+
+def _counted(bench: Benchmark, comparison: Comparison, counts: dict[str, float]) -> Measurement:
+    ours, baseline = counts["ours"], counts.get("baseline")
+    spread = ratio = None
+    if baseline is not None:
+        baseline /= comparison.baseline_share
+        spread, ratio = _spread([baseline]), _spread([baseline / ours])
+    nothing = (None, None, bench.memory_limit_mib)
+    about = (comparison.unit, comparison.note)
+    return Measurement(bench.title, _spread([ours]), spread, ratio, bench.target, *nothing, *about)
 
 
 class _Plan(NamedTuple):
@@ -168,37 +193,49 @@ def _spread(values: list[float]) -> Spread:
     return Spread(statistics.median(values), min(values), max(values))
 
 
-def peak_memory_mib() -> float:
-    """The most memory that this process has held, in MiB.
+def peak_memory_mib(others: tuple[int, ...] = ()) -> float | None:
+    """The most memory that this process has held, in MiB, and with it that of the processes `others`.
 
-    Linux keeps it per program; `ru_maxrss` there would include the parent that started this process.
+    Linux keeps it per program; `ru_maxrss` there would include the parent that started this process. Where
+    there is no /proc, the memory of others is not known: None.
     """
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
+    if Path("/proc/self/status").exists():
+        return sum(_peak_on_linux(process) for process in ("self", *others))
+    if others:
+        return None
     unit = 1024**2 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
+def _peak_on_linux(process: int | str) -> float:
+    status = Path(f"/proc/{process}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
 def run_side(bench: Benchmark, side: str) -> None:
-    """Set up, call one side once ("setup" calls none), and print the peak memory in MiB."""
+    """Set up, call one side once ("setup" calls none); print the seconds of that and the peak memory."""
     comparison = bench.setup()
-    if side != "setup":
-        call = getattr(comparison, side)
-        jax.block_until_ready(call())
-    print(peak_memory_mib())
+    seconds = 0.0 if side == "setup" else _seconds(getattr(comparison, side), 1)
+    print(json.dumps({"seconds": seconds, "mib": peak_memory_mib(comparison.processes)}))
 
 
 def memory_of(topic: str, name: str) -> Callable[[str], float | None]:
     """The `memory` argument of `measure` for the benchmark `name` of the file `topic`: a process per side."""
+    return lambda side: _alone(topic, name, side)["mib"]
 
-    def peak(side: str) -> float | None:
-        command = [sys.executable, "-m", "benchmarks", topic, "--side", f"{name}:{side}"]
-        root = Path(__file__).parent.parent
-        done = subprocess.run(command, cwd=root, env=dict(os.environ), capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"measuring the memory of {name} ({side}) failed:\n{done.stderr.strip()}")
-        return float(done.stdout.split()[-1])
 
-    return peak
+def first_call_seconds(topic: str, name: str, side: str, processes: int = 3) -> float:
+    """Median time of the first call of a side, compilation included, in processes that have only set up."""
+    seconds = [_alone(topic, name, side)["seconds"] for _ in range(processes)]
+    return round(statistics.median(seconds), 3)
+
+
+def _alone(topic: str, name: str, side: str) -> dict[str, Any]:
+    """What `run_side` prints in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks", topic, "--side", f"{name}:{side}"]
+    root = Path(__file__).parent.parent
+    done = subprocess.run(command, cwd=root, env=dict(os.environ), capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"running {name} ({side}) by itself failed:\n{done.stderr.strip()}")
+    return json.loads(done.stdout.splitlines()[-1])

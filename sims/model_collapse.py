@@ -20,6 +20,7 @@ from theorysim.model_collapse import Scenario
 from theorysim.networks.softmax import mutation_floor, recursive_training
 from theorysim.numerics import stats
 
+from ._beside import register
 from ._model_collapse_config import ZIPF_EXPONENT, ZIPF_TOKENS, Config, frequent_contexts, truth
 from ._model_collapse_figures import FIGURES
 
@@ -532,5 +533,4 @@ def floor_law(data, cfg):
     return stats.within(ratio.mean, 1.0, ratio.standard_error, **spread)
 
 
-for draw in FIGURES:
-    sim.figure(" ".join((draw.__doc__ or "").split()))(draw)
+register(sim, (), FIGURES)

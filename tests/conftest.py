@@ -1,16 +1,35 @@
-"""Every test runs in float64, with implicit rank promotion forbidden, one compilation cache for all."""
+"""Every test runs in float64, without implicit rank promotion, and with caches of compiled programs."""
 
 import os
 from pathlib import Path
 
 # The same programs at LLVM's level 2: compiled 40 % sooner, and as fast (see theorysim/lab/cli.py).
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=2")
+# No threads inside of a LAPACK call on a small matrix, as on the command line.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Batched LAPACK calls wait for each other for ever in a pool of two threads (see theorysim/lab/cpu.py).
+os.environ.setdefault("NPROC", "8")
 
 import jax
+import pytest
 
-CACHE = Path(__file__).parent.parent / ".cache" / "xla"
+# A cache for each worker: a program that one is writing while the other reads it has crashed a run.
+CACHE = Path(__file__).parent.parent / ".cache" / "xla" / os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+MAPS = Path("/proc/self/maps")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_memory_maps():
+    """Forget compiled programs before their memory maps, some forty each, reach Linux' limit of 65,530.
+
+    Beyond it the compiler aborts the process, halfway through all tests on two workers.
+    """
+    yield
+    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > 20_000:
+        jax.clear_caches()

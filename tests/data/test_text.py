@@ -45,15 +45,6 @@ def test_python_without_help_topics_says_what_to_use(monkeypatch):
         data.english_topics()
 
 
-def test_the_catalogue_lists_what_loads():
-    assert [entry.name for entry in data.DATASETS] == ["tiny_shakespeare", "english_topics"]
-    for entry in data.DATASETS:
-        assert all(entry)
-        text = getattr(data, entry.name)()
-        assert f"{len(text.symbols)} symbols" in entry.size
-        assert f"{len(text.tokens):,}" in entry.size or round(len(text.tokens), -5) == 400_000
-
-
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\ufeff"), min_size=1))
 def test_a_file_of_any_characters_comes_back(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("text") / "mine.txt"

@@ -33,7 +33,9 @@ def error_of(capsys, *words: str) -> str:
 def test_help_names_every_command(capsys):
     assert main(["--help"]) == 0
     said = capsys.readouterr().out
-    assert all(f"\n  {name} " in said for name in ("list", "run", "claims", "report", "data", "doctor"))
+    assert all(
+        f"\n  {name} " in said for name in ("list", "run", "claims", "report", "data", "doctor", "advise")
+    )
 
 
 def test_help_and_list_load_no_jax():
@@ -44,7 +46,7 @@ def test_help_and_list_load_no_jax():
         subprocess.run([sys.executable, "-c", code, word], check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("command", ["list", "run", "claims", "report", "data", "doctor"])
+@pytest.mark.parametrize("command", ["list", "run", "claims", "report", "data", "doctor", "advise"])
 def test_every_command_has_help(command, capsys):
     assert main([command, "--help"]) == 0
     assert f"usage: theorysim {command}" in capsys.readouterr().out
@@ -133,7 +135,7 @@ def test_doctor_takes_a_missing_browser_for_optional(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["rum"], "COMMAND must be one of list, run, claims, report, data, doctor, got 'rum'; did you"),
+        (["rum"], "COMMAND must be one of list, run, claims, report, data, doctor, advise, got 'rum'; did"),
         (["run"], "SLUG must be given: one of all, coins, dice, or a FILE"),
         (["run", "coin"], "SLUG must be one of all, coins, dice, got 'coin'; did you mean coins?"),
         (["run", "no/file.py"], "FILE must be a readable Python file, got no/file.py"),

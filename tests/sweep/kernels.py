@@ -10,7 +10,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-CACHE = Path(__file__).parent.parent.parent / ".cache" / "xla"
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -91,7 +90,7 @@ def start_python(code, *arguments, devices=1):
         # Beside the flags of this process: the compiler's level changes the rounding.
         "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}",
         "PYTHONPATH": str(ROOT),
-        "JAX_COMPILATION_CACHE_DIR": str(CACHE),
+        "JAX_COMPILATION_CACHE_DIR": jax.config.values["jax_compilation_cache_dir"],
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     }
     # A shell that runs the tests in the background makes all that it starts deaf to Ctrl-C.

@@ -48,7 +48,7 @@ def test_one_three_and_four_devices_agree_bit_for_bit_and_share_a_store(tmp_path
 
 
 def test_processes_and_threads_agree_bit_for_bit(here, monkeypatch):
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(kernels.CACHE))
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", jax.config.values["jax_compilation_cache_dir"])
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
         xr.testing.assert_identical(run(executor=executor), here)
         with jax.enable_x64(False):

@@ -19,17 +19,17 @@ Example:
     [[0.0, 0.75, 0.25], [1.0, 0.0, 0.0]]
 """
 
-import gzip
 import importlib
 import math
 import numbers
 import os
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int32, Int64
+
+from theorysim.data._files import unpacked
 
 __all__ = ["ContextLaws", "Text", "english_topics", "next_token_laws", "text_file", "tiny_shakespeare"]
 
@@ -66,8 +66,7 @@ def tiny_shakespeare() -> Text:
         >>> "".join(text.symbols[t] for t in text.tokens[:14])
         'First Citizen:'
     """
-    packed = files("theorysim.data").joinpath("files", "tinyshakespeare.txt.gz").read_bytes()
-    return _tokenize(gzip.decompress(packed).decode("utf-8"))
+    return _tokenize(unpacked("tinyshakespeare.txt.gz").decode("utf-8"))
 
 
 def english_topics() -> Text:

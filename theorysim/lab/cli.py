@@ -30,6 +30,7 @@ from theorysim.lab.cli_arguments import (
     split_names,
 )
 from theorysim.lab.console import Display, claims_table, make_console
+from theorysim.lab.cpu import enlarge_thread_pool
 from theorysim.lab.errors import UsageError, did_you_mean, one_line
 from theorysim.lab.outputs import Layout
 from theorysim.lab.records import Outcome, read_gallery
@@ -159,19 +160,10 @@ def _report(args: Sequence[str]) -> int:
 
 
 def _data(args: Sequence[str]) -> int:
-    """List the data sets that the sims use: size, origin, licence."""
-    from rich.table import Table
+    """List the data sets that the sims use; `data get NAME` fetches one that does not come along."""
+    from theorysim.lab.cli_data import data_command
 
-    from theorysim.data import DATASETS
-
-    parse_options(NoOptions, args, "theorysim data", _data.__doc__ or "")
-    table = Table(title="data sets", title_justify="left", title_style="bold", show_lines=True)
-    for heading in ("name", "what it is", "size", "origin", "licence"):
-        table.add_column(heading, no_wrap=heading == "name")
-    for item in DATASETS:
-        table.add_row(item.name, item.description, item.size, item.origin, item.licence)
-    make_console().print(table)
-    return 0
+    return data_command(args, _data.__doc__ or "")
 
 
 def _doctor(args: Sequence[str]) -> int:
@@ -185,6 +177,13 @@ def _doctor(args: Sequence[str]) -> int:
     return 1 if any(check.good is False for check in found) else 0
 
 
+def _advise(args: Sequence[str]) -> int:
+    """Answer a question of practice from your numbers or your data."""
+    from theorysim.lab.cli_advise import advise
+
+    return advise(args, before=_configure_jax)
+
+
 _COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "list": _list,
     "run": _run,
@@ -192,6 +191,7 @@ _COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "report": _report,
     "data": _data,
     "doctor": _doctor,
+    "advise": _advise,
 }
 
 _RUN_HELP = """Run the sims named, or all of them.
@@ -216,6 +216,9 @@ def _configure_jax() -> None:
     # its programs were as fast: samplers, trained networks, polynomials. A level that you set is kept.
     if "xla_backend_optimization_level" not in (flags := os.environ.get("XLA_FLAGS", "")):
         os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=2".strip()
+    # A batch of small matrices is a LAPACK call each: threads inside of one cost thirty times what they save.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    enlarge_thread_pool()
 
     import jax
 
@@ -265,6 +268,8 @@ def _only(options: RunOptions) -> tuple[str, ...]:
 
 
 def _compute(asked: Sequence[_Asked], command: Sequence[str]) -> int:
+    import jax
+
     from theorysim.lab.report import build_report
     from theorysim.lab.run import run_sim
 
@@ -275,6 +280,9 @@ def _compute(asked: Sequence[_Asked], command: Sequence[str]) -> int:
     try:
         with Display(console, total=total) as display:
             for item in asked:
+                if outcomes:
+                    # Each compiled program holds some forty memory maps, of 65,530 that Linux grants.
+                    jax.clear_caches()
                 display.note(f"{item.sim.slug} ({item.options.preset}): {item.sim.question}", style="bold")
                 outcomes.append(run_sim(_job(item), display))
         report = build_report(options.out) if any(outcome.complete for outcome in outcomes) else None

@@ -3,6 +3,16 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from theorysim.numerics import binomial, products, stats, validation
+    from theorysim.numerics import (
+        binomial,
+        chebyshev,
+        gaussian,
+        gp,
+        gram,
+        memory,
+        products,
+        stats,
+        validation,
+    )
 
-__all__ = ["binomial", "products", "stats", "validation"]
+__all__ = ["binomial", "chebyshev", "gaussian", "gp", "gram", "memory", "products", "stats", "validation"]

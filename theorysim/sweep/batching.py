@@ -14,11 +14,10 @@ Example:
 """
 
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 
+from theorysim.numerics.memory import free_memory
 from theorysim.sweep.compiled import Devices, Kernel, Settings, executable, variables
 
 __all__ = ["cells_wanted", "choose", "evenly", "memory_budget"]
@@ -60,7 +59,7 @@ def memory_budget(devices: Devices, lanes: int) -> int:
     stats = [device.memory_stats() or {} for device in devices]
     if all("bytes_limit" in found for found in stats):
         return int(0.8 * min(found["bytes_limit"] - found.get("bytes_in_use", 0) for found in stats))
-    return _free_ram() // 2 // lanes
+    return free_memory() // 2 // lanes
 
 
 def _bytes_per_point(kernel: Kernel, settings: Settings) -> int:
@@ -70,19 +69,3 @@ def _bytes_per_point(kernel: Kernel, settings: Settings) -> int:
 
 def _power_of_two(number: int) -> int:
     return 1 << max(0, int(number).bit_length() - 1)
-
-
-def _free_ram() -> int:
-    """Free memory of the machine, or of the control group that bounds this process if that is less."""
-    try:
-        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        free = int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError):
-        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    try:
-        group = Path("/sys/fs/cgroup")
-        bound = int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
-        free = min(free, max(bound, 0))
-    except (OSError, ValueError):  # no control group, or one without bound
-        pass
-    return free

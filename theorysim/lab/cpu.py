@@ -1,0 +1,26 @@
+"""What XLA must be told about a CPU with few cores before the first computation."""
+
+import os
+
+__all__ = ["enlarge_thread_pool"]
+
+_LEAST = 8
+
+
+def enlarge_thread_pool() -> None:
+    """Ask for at least 8 threads in XLA's pool on a CPU, by the environment variable NPROC, unless it is set.
+
+    A LAPACK call on a batch of matrices (`vmap` of `solve`, `cholesky`, `eigh`) hands the matrices to the
+    pool and keeps the thread that called it waiting. As many such calls at once as the pool has threads,
+    two on two cores, wait for ever (jaxlib 0.10.2). No program here has eight of them ready at once.
+
+    Too late once a computation has run; without effect on other devices.
+
+    Example:
+        >>> enlarge_thread_pool()
+        >>> int(os.environ["NPROC"]) >= 8
+        True
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    os.environ.setdefault("NPROC", str(max(_LEAST, cores)))
