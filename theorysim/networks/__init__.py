@@ -8,6 +8,24 @@ Example:
     True
 """
 
-from theorysim.networks import softmax
+from theorysim.networks import (
+    gaussian_accuracy,
+    linear,
+    mlp,
+    pruned_mixture,
+    resnet,
+    sentence_encoder,
+    softmax,
+    train,
+)
 
-__all__ = ["softmax"]
+__all__ = [
+    "gaussian_accuracy",
+    "linear",
+    "mlp",
+    "pruned_mixture",
+    "resnet",
+    "sentence_encoder",
+    "softmax",
+    "train",
+]

@@ -1,0 +1,178 @@
+r"""The trainer: any loss, any optax optimizer, as one pure function of parameters and hyperparameters.
+
+    g_t = grad loss(theta_t, batch_t),      theta_{t+1} = theta_t + optimizer(g_t),      t = 0..num_steps-1
+
+in one `lax.scan`, so that `jax.vmap` runs a grid of seeds and learning rates at once: build parameters and
+optimizer inside the function that is mapped, from a key and traced hyperparameters. A run that diverges is
+data: its losses and metrics are inf and NaN, and nothing stops.
+
+Example:
+    >>> def final_loss(key, learning_rate):
+    ...     network = functional(nnx.Linear(3, 1, rngs=nnx.Rngs(key)))
+    ...     x = jnp.eye(3)
+    ...     loss = lambda params, batch: jnp.mean((network.apply(params, x) - 1) ** 2)
+    ...     return train(loss, network.params, optax.sgd(learning_rate), num_steps=100).losses[-1]
+    >>> keys, rates = jax.random.split(jax.random.key(0), 3), jnp.array([0.01, 0.5])
+    >>> grid = jax.jit(jax.vmap(jax.vmap(final_loss, (None, 0)), (0, None)))(keys, rates)
+    >>> grid.shape, bool((grid[:, 1] < grid[:, 0]).all())
+    ((3, 2), True)
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from theorysim.numerics.validation import positive_int
+
+__all__ = ["Functional", "TrainingRun", "functional", "train", "uniform_batches"]
+
+
+class Functional(NamedTuple):
+    """A network as a pure function `apply(params, *inputs)`, and its trainable parameters."""
+
+    apply: Callable[..., Any]
+    params: PyTree[Array]
+
+
+class TrainingRun(NamedTuple):
+    """What training leaves behind.
+
+    `params` are the last parameters, and `losses` (num_steps,) the loss of the batch of each step, before
+    that step. `metrics` holds what `metrics(params)` returned, stacked along a leading axis of
+    num_steps / record_every + 1 entries, the first before any step; None without metrics.
+    """
+
+    params: PyTree[Array]
+    losses: Float[Array, " num_steps"]
+    metrics: PyTree[Array]
+
+
+def functional(model: nnx.Module) -> Functional:
+    """Split an NNX module in a pure function and its `nnx.Param`s; all else that it holds stays as it is.
+
+    Args:
+        model: called as `model(*inputs)`. A module whose calls change its state (dropout, running averages)
+            is none.
+
+    Example:
+        >>> network = functional(nnx.Linear(2, 3, rngs=nnx.Rngs(0)))
+        >>> network.apply(network.params, jnp.ones((5, 2))).shape
+        (5, 3)
+    """
+    graphdef, params, rest = nnx.split(model, nnx.Param, ...)
+
+    def apply(params: PyTree[Array], *inputs: Any) -> Any:
+        return nnx.merge(graphdef, params, rest)(*inputs)
+
+    return Functional(apply, params)
+
+
+def train(
+    loss: Callable[[Any, Any], Float[Array, ""]],
+    params: PyTree[Array],
+    optimizer: optax.GradientTransformation,
+    *,
+    num_steps: int,
+    batches: Callable[[PRNGKeyArray], Any] | None = None,
+    key: PRNGKeyArray | None = None,
+    metrics: Callable[[Any], PyTree[Array]] | None = None,
+    record_every: int = 1,
+) -> TrainingRun:
+    """Train `params` on `loss`, and record metrics along the run.
+
+    Called eagerly it compiles anew each time: put it inside the caller's `jax.jit`.
+
+    Args:
+        loss: `loss(params, batch) -> scalar`, with whatever penalty is meant; differentiated in `params`.
+        params: pytree of floating arrays.
+        optimizer: any optax transformation; its learning rate may be traced.
+        num_steps: steps, >= 1 (static).
+        batches: `batches(key) -> batch`, called with a fresh key each step: a minibatch of given data
+            (`uniform_batches`), or new samples for online training. None: full batch, `batch` is None and
+            the loss holds the data.
+        key: random key for the batches; needed iff there are any.
+        metrics: `metrics(params) -> pytree of arrays`.
+        record_every: steps between two records; divides `num_steps` (static).
+
+    Returns:
+        TrainingRun, in the dtype of `params`.
+
+    Raises:
+        ValueError: no steps, a `record_every` that does not divide them, or a key without batches or the
+            reverse.
+
+    Example:
+        >>> run = train(
+        ...     lambda w, batch: (w - 3.0) ** 2, jnp.array(0.0), optax.sgd(0.25), num_steps=4,
+        ...     metrics=lambda w: w, record_every=2,
+        ... )
+        >>> print(run.losses, run.metrics)
+        [9.       2.25     0.5625   0.140625] [0.     2.25   2.8125]
+    """
+    num_steps = positive_int(num_steps, "num_steps")
+    record_every = positive_int(record_every, "record_every")
+    if num_steps % record_every:
+        raise ValueError(f"record_every must divide num_steps = {num_steps}, got {record_every}")
+    if (key is None) != (batches is None):
+        raise ValueError("key must be given with batches, and only with them")
+
+    def step(carry: tuple[Any, Any], key: Any) -> tuple[tuple[Any, Any], Array]:
+        params, state = carry
+        batch = None if batches is None else batches(key)
+        value, gradient = jax.value_and_grad(loss)(params, batch)
+        updates, state = optimizer.update(gradient, state, params)
+        return (optax.apply_updates(params, updates), state), value
+
+    def stretch(carry: tuple[Any, Any], keys: Any) -> tuple[tuple[Any, Any], tuple[Array, Any]]:
+        carry, losses = jax.lax.scan(step, carry, keys, length=record_every)
+        return carry, (losses, _measured(metrics, carry[0]))
+
+    records = num_steps // record_every
+    keys = None if key is None else jax.random.split(key, (records, record_every))
+    start = _measured(metrics, params)
+    (trained, _), (losses, later) = jax.lax.scan(
+        stretch, (params, optimizer.init(params)), keys, length=records
+    )
+    recorded = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), start, later)
+    return TrainingRun(trained, losses.reshape(num_steps), recorded)
+
+
+def uniform_batches(data: PyTree[Array], batch_size: int) -> Callable[[PRNGKeyArray], PyTree[Array]]:
+    """Minibatches of independent uniform draws, with replacement, from the leading axis of `data`.
+
+    Args:
+        data: pytree of arrays with one leading axis in common, such as (features, labels).
+        batch_size: examples per batch, >= 1 (static).
+
+    Returns:
+        The `batches` argument of `train`.
+
+    Raises:
+        ValueError: leading axes of different lengths or without an entry, or no batch size.
+
+    Example:
+        >>> draw = uniform_batches((jnp.arange(10.0), jnp.arange(10)), batch_size=4)
+        >>> x, i = draw(jax.random.key(0))
+        >>> x.shape, bool((x == i).all())
+        ((4,), True)
+    """
+    batch_size = positive_int(batch_size, "batch_size")
+    lengths = {x.shape[0] if x.ndim else 0 for x in map(jnp.asarray, jax.tree.leaves(data))}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(f"data must have one leading axis in common, of length >= 1, got {sorted(lengths)}")
+    (length,) = lengths
+
+    def draw(key: PRNGKeyArray) -> PyTree[Array]:
+        index = jax.random.randint(key, (batch_size,), 0, length)
+        return jax.tree.map(lambda x: x[index], data)
+
+    return draw
+
+
+def _measured(metrics: Callable[[Any], Any] | None, params: Any) -> Any:
+    return None if metrics is None else jax.tree.map(jnp.asarray, metrics(params))
