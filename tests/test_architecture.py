@@ -193,6 +193,7 @@ def test_importing_every_module_changes_no_setting():
     names = [name_of(path) for path in MODULES if path.name != "__main__.py"]
     code = f"""
 import importlib, os, jax, numpy
+import sklearn  # which sets variables of OpenMP when it is imported
 def settings():
     return dict(jax.config.values), dict(os.environ), numpy.geterr()
 before = settings()
