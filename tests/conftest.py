@@ -8,7 +8,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=2")
 # No threads inside of a LAPACK call on a small matrix, as on the command line.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Batched LAPACK calls wait for each other for ever in a pool of two threads (see theorysim/lab/cpu.py).
-os.environ.setdefault("NPROC", "8")
+os.environ["NPROC"] = "8"
 
 import jax
 import pytest

@@ -11,9 +11,6 @@ import pytest
 ROOT = Path(__file__).parent.parent
 QUIET = {"NO_MKDOCS_2_WARNING": "1"}
 
-# One worker, so that what the tests share is built once.
-pytestmark = pytest.mark.xdist_group("site")
-
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):

@@ -182,8 +182,14 @@ def test_the_verdict_says_what_to_do(rates, start):
     assert report.verdict[0].startswith(start)
 
 
-@pytest.mark.parametrize("gamma", [np.inf, 0.1])
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    ("name", "gamma"),
+    [
+        pytest.param(name, gamma, marks=() if (name, gamma) == ("estimated", 0.1) else pytest.mark.slow)
+        for name in KINDS
+        for gamma in (np.inf, 0.1)
+    ],
+)
 def test_sampled_training_sets_have_the_law_of_literal_ones(name, gamma):
     situation = Situation(40, 80, 20, 0.3, 0.8, 0.2, 1.3, **(KINDS[name]))
     situation = situation._replace(generator_samples=30) if name == "estimated" else situation
@@ -205,6 +211,7 @@ def test_sampled_training_sets_have_the_law_of_literal_ones(name, gamma):
         assert abs(a.mean - b.mean) < 4 * np.hypot(a.standard_error, b.standard_error)
 
 
+@pytest.mark.slow
 def test_beyond_64_dimensions_the_spread_is_that_of_the_exact_sampler():
     situation = Situation(800, 1600, 400, 0.3, 0.8, 0.1, 1.5, overlap=0.7, offset=1.0)
     fit = Fit(0, 0.1, 1.0)

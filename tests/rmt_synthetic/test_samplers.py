@@ -92,10 +92,8 @@ def scores_of(name, method) -> Moments:
 ALWAYS = {
     ("real and synthetic", "banded"),
     ("hardly any sample", "banded"),
-    ("four dimensions", "banded"),
     ("real targets and three groups", "banded"),
     ("fewer kept samples than dimensions", "bartlett"),
-    ("covariances that do not commute", "bartlett"),
     ("a singular covariance", "bartlett"),
     ("two dimensions", "bartlett"),
 }
@@ -166,7 +164,7 @@ LIMITS = {
 
 
 @pytest.mark.parametrize("method", ["banded", on_demand("bartlett")])
-@pytest.mark.parametrize("setting", LIMITS)
+@pytest.mark.parametrize("setting", ["A", on_demand("B")])
 def test_accuracy_scatters_around_the_limit_of_the_theory(setting, method):
     build, limit, spread = LIMITS[setting]
     p, draws = 50, 10_000 if method == "banded" else 2000
@@ -218,6 +216,7 @@ def test_chunks_change_no_draw(draws, chunk, multiple):
     assert max(sizes) <= chunk and (max(sizes) <= multiple or max(sizes) % multiple == 0)
 
 
+@pytest.mark.slow
 def test_elimination_in_lanes_changes_no_draw(monkeypatch):
     from theorysim.rmt_synthetic.samplers import banded
 
@@ -251,6 +250,7 @@ def test_the_band_is_nan_where_it_does_not_apply_and_nothing_is_known():
         assert jnp.isnan(draw(problem).mean).all() and jnp.isnan(draw(problem).var).all()
 
 
+@pytest.mark.slow
 def test_sweeps_over_everything_but_the_dimension():
     def accuracy(n, m, eps, rho, phi, gamma):
         problem = mixture(n, m, 10, eps=eps, rho=rho, phi=phi)
@@ -263,31 +263,34 @@ def test_sweeps_over_everything_but_the_dimension():
     np.testing.assert_allclose(swept, [accuracy(*point) for point in points], rtol=1e-10)
 
 
+@pytest.mark.parametrize("kernel", [sample_accuracy, on_demand(sample_scores)])
 @pytest.mark.parametrize("method", ["banded", on_demand("bartlett"), "plain", "dual"])
-def test_samplers_are_kernels(method):
+def test_samplers_are_kernels(method, kernel):
     problem, gamma = mixture(12, 20, 6), jnp.array(0.1)
     if method in ("plain", "dual"):
         # Counts that set sizes cannot be batched with the rest.
-        sampler = functools.partial(sample_scores, jax.random.key(0), 3, problem, method=method)
+        sampler = functools.partial(kernel, jax.random.key(0), 3, problem, method=method)
         batch = jnp.array([0.1, 1.0])
         loop = [sampler(gamma) for gamma in batch]
-        np.testing.assert_allclose(jax.vmap(sampler)(batch).mean, [x.mean for x in loop], rtol=1e-11)
+        expected = jax.tree.map(lambda *leaves: np.stack(leaves), *loop)
+        jax.tree.map(
+            functools.partial(np.testing.assert_allclose, rtol=1e-11), jax.vmap(sampler)(batch), expected
+        )
         return
     static = dict(draws=3, method=method)
     bad = [dict(draws=0), dict(gamma=0.0), dict(gamma=[0.1, 1.0])]
     other = mixture(10, 24, 6, eps=0.1)
-    for kernel in (sample_scores, sample_accuracy):
-        check_kernel(
-            kernel,
-            problem,
-            gamma,
-            static=static,
-            key=jax.random.key(4),
-            points=[(other, jnp.array(0.3))],
-            bad=bad,
-            smooth=False,
-            rtol=1e-9,
-        )
+    check_kernel(
+        kernel,
+        problem,
+        gamma,
+        static=static,
+        key=jax.random.key(4),
+        points=[(other, jnp.array(0.3))],
+        bad=bad,
+        smooth=False,
+        rtol=1e-9,
+    )
 
 
 @pytest.mark.parametrize("method", ["banded", on_demand("bartlett"), "plain", on_demand("dual")])

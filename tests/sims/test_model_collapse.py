@@ -9,7 +9,6 @@ import xarray as xr
 from theorysim.lab import catalog
 from theorysim.lab.cli import main
 
-pytestmark = pytest.mark.xdist_group("model_collapse sim")
 CLAIMS = ["C1", "C2", "C3", "C4", "C5-printed", "C5", "C6", "C7", "C8", "D1", "D2", "D3", "E1", "E2"]
 
 

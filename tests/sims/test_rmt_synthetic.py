@@ -10,8 +10,6 @@ import xarray as xr
 from theorysim.lab import catalog
 from theorysim.lab.cli import main
 
-pytestmark = pytest.mark.xdist_group("rmt_synthetic sim")
-
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):

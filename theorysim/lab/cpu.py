@@ -8,7 +8,7 @@ _LEAST = 8
 
 
 def enlarge_thread_pool() -> None:
-    """Ask for at least 8 threads in XLA's pool on a CPU, by the environment variable NPROC, unless it is set.
+    """Ask for at least 8 threads in XLA's pool on a CPU, by raising the environment variable NPROC.
 
     A LAPACK call on a batch of matrices (`vmap` of `solve`, `cholesky`, `eigh`) hands the matrices to the
     pool and keeps the thread that called it waiting. As many such calls at once as the pool has threads,
@@ -23,4 +23,7 @@ def enlarge_thread_pool() -> None:
     """
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    os.environ.setdefault("NPROC", str(max(_LEAST, cores)))
+    asked = os.environ.get("NPROC", "")
+    # Shells and build services set NPROC to the number of cores: two of them would wait for ever, too.
+    wanted = int(asked) if asked.isdecimal() else cores
+    os.environ["NPROC"] = str(max(_LEAST, wanted))
