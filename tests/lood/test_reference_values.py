@@ -1,9 +1,12 @@
 """Values computed once, by other code, to sixteen digits."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import ncx2
 
 from tests.lood import problem
 from tests.lood.problem import CROSS, GRAM, NOISE, QUERY_GRAM, Q, X, Y
@@ -189,3 +192,14 @@ def test_ensembles_trained_by_gradients():
     values = (law.mean_out[2, 0], law.var_out[2], law.mean_in[2, 0], law.var_in[2])
     expected = (-0.03954597388948553, 0.002348623143524, 0.1958825889209656, 0.0001732350895883565)
     np.testing.assert_allclose(values, expected, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(("h", "zeta", "k"), [(0.5, 3000.0, 2), (0.01, 3000.0, 2), (0.03, 4039.0, 50)])
+def test_auc_of_far_surprises_on_several_outputs(h, zeta, k):
+    # The chance that a loss without the record exceeds one with it, by Gauss and Legendre in that one.
+    inside: Any = ncx2(k, zeta * (1 - h) / h)
+    low, high = inside.ppf(1e-15), inside.isf(1e-15)
+    at, weight = np.polynomial.legendre.leggauss(400)
+    loss = (high - low) / 2 * at + (high + low) / 2
+    exact = (high - low) / 2 * (weight * inside.pdf(loss) * ncx2.sf(loss * (1 - h), k, zeta / h)).sum()
+    assert attack_auc(h, zeta, outputs=k) == pytest.approx(min(exact, 1), abs=2e-9)

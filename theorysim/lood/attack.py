@@ -73,7 +73,7 @@ def attack_tpr(
 
 
 def attack_roc(
-    leverage: ArrayLike, surprise: ArrayLike, fpr: Float[Array, " m"], *, outputs: int = 1
+    leverage: ArrayLike, surprise: ArrayLike, fpr: ArrayLike, *, outputs: int = 1
 ) -> Float[Array, "*batch m"]:
     """ROC curve of the optimal attack: its true positive rate over a grid of false positive rates.
 

@@ -103,7 +103,9 @@ def leave_one_out_after_removal(
     cholesky, y, members = _checked(gram, y, noise, members)
     # Positions only: n is known, and so is how many are left.
     left = jnp.nonzero(jnp.ones(len(y), bool).at[members].set(False), size=len(y) - len(members))[0]
-    return _after_removal(cholesky, y, jnp.asarray(noise, y.dtype), members, left)
+    # Outside of the one program, which would hold all of its blocks at once.
+    b = inverse_diagonal(cholesky)
+    return _after_removal(cholesky, b, y, jnp.asarray(noise, y.dtype), members, left)
 
 
 @jax.jit
@@ -120,13 +122,13 @@ def _group(cholesky, y, noise, members):
 
 
 @jax.jit
-def _after_removal(cholesky, y, noise, members, left):
+def _after_removal(cholesky, b, y, noise, members, left):
     columns, alpha = _solved(cholesky, y, members)
     block = jnp.linalg.cholesky(columns[members])
     # Sigma B_Si and Sigma alpha_S.
     moved = cho_solve((block, True), columns.T)
     # Only then divide: b is 0 at the members.
-    b = (inverse_diagonal(cholesky) - (columns.T * moved).sum(0))[left]
+    b = (b - (columns.T * moved).sum(0))[left]
     residual = (alpha - matmul(moved.T, alpha[members]))[left] / b[:, None]
     return LeaveOneOut(y[left] - residual, 1 / b - noise, 1 - noise * b, (residual**2).sum(1) * b, residual)
 

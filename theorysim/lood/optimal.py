@@ -1,9 +1,9 @@
 r"""The query that sees most of a group of records: what a reconstruction attack looks for.
 
-Maximises log KL(in || out), or the logarithm of the mean distance, over q queries at once, by Adam with a
-cosine schedule and then BFGS. Far from the data both are flat, their logarithms are not. For the posteriors
-of a Gaussian process KL has its maximum at Q = S: the optimum reconstructs the record. A single start often
-ends at a local maximum; the best of all is returned, with the others beside it.
+Maximises log KL(in || out), or the logarithm of the mean distance, over q queries at once, by L-BFGS. Far
+from the data both are flat, their logarithms are not. For the posteriors of a Gaussian process KL has its
+maximum at Q = S: the optimum reconstructs the record. A single start often ends at a local maximum; the best
+of all is returned, with the others beside it.
 
 The mean distance k_D(q, s)^2 |r|^2/(v + s2)^2 has its maximum elsewhere: its gradient at q = s is that of the
 posterior variance, which vanishes only by symmetry.
@@ -21,9 +21,6 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
-import optimistix
-from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
@@ -32,16 +29,13 @@ from theorysim.lood.kernels import Kernel, as_kernel
 from theorysim.lood.queries import query_lood_of
 from theorysim.numerics.gaussian import safe_ratio, safe_sqrt
 from theorysim.numerics.gp import factor, labels
+from theorysim.numerics.minimise import lbfgs
 from theorysim.numerics.validation import choice, positive_int, real
 
 __all__ = ["Domain", "Objective", "OptimalQuery", "Starts", "optimal_query"]
 
 Objective = Literal["kl", "mean"]
 Domain = None | Literal["sphere"] | tuple[float, float]
-
-# Adam's rate at the start, in units of the data's spread.
-_RATE = 0.05
-_BFGS_STEPS = 200
 
 
 class Starts(NamedTuple):
@@ -101,7 +95,7 @@ def optimal_query(
         noise: s2 > 0, a scalar.
         queries: q, how many queries are asked at once, >= 1 (static).
         starts: >= 1 (static).
-        steps: of Adam, >= 1 (static).
+        steps: evaluations of each start at most, >= 1 (static).
         objective: "kl", KL(in || out), or "mean", the mean distance (static).
         domain: None, everywhere; "sphere", vectors of the norm that the records have on average; (low,
             high), a box for every feature (static).
@@ -157,14 +151,12 @@ def _optimal(key, kernel, X, y, S, cholesky, start_noise, *, queries, starts, st
 
     to_query, to_free = _maps(X, domain)
 
-    def loss(free, _):
+    def loss(free):
         # Flat at 0 rather than -inf where nothing is left to see.
         return -jnp.log(jnp.maximum(value(to_query(free)), jnp.finfo(X.dtype).tiny))
 
-    scale = jnp.std(X, axis=0).mean()
     free = jax.vmap(to_free)(_starting_points(key, X, S, queries, starts, start_noise))
-    rate = _RATE * (scale if domain is None or domain == "sphere" else 4.0)
-    ends = jax.vmap(lambda start: _polish(loss, _adam(loss, start, rate, steps)))(free)
+    ends = jax.vmap(lambda start: lbfgs(loss, start, max_steps=steps))(free)
     Q = jax.vmap(to_query)(ends)
     values = jax.vmap(value)(Q)
     values = jnp.where(jnp.isfinite(values), values, -jnp.inf)
@@ -182,31 +174,6 @@ def _starting_points(key, X, S, queries, starts, start_noise):
     spread = jnp.std(X, axis=0).reshape(1, 1, -1)
     noise = start_noise * spread * jax.random.normal(move, (starts, queries, X.shape[1]), X.dtype)
     return jnp.where(central, mean[None, None], X[near]) + noise
-
-
-def _adam(loss, start, rate, steps):
-    schedule = optax.cosine_decay_schedule(1.0, steps)
-    optimizer = optax.chain(optax.scale_by_adam(), optax.scale_by_schedule(schedule))
-
-    def step(state, _):
-        free, inner = state
-        gradient = jax.grad(loss)(free, None)
-        # A start in a singular covariance stays where it is, and is reported as such.
-        gradient = jnp.where(jnp.isfinite(gradient), gradient, 0)
-        update, inner = optimizer.update(gradient, inner)
-        return (free - rate * update, inner), None
-
-    return lax.scan(step, (start, optimizer.init(start)), length=steps)[0][0]
-
-
-def _polish(loss, start):
-    """The end of BFGS, unless it is worse than the start."""
-    tolerance = 1e3 * float(jnp.finfo(start.dtype).eps)
-    solution = optimistix.minimise(
-        loss, optimistix.BFGS(rtol=tolerance, atol=tolerance), start, max_steps=_BFGS_STEPS, throw=False
-    )
-    better = loss(solution.value, None) <= loss(start, None)
-    return jnp.where(better, solution.value, start)
 
 
 def _maps(X, domain):

@@ -30,6 +30,7 @@ from theorysim.numerics.stats.estimates import (
     z_scores,
 )
 from theorysim.numerics.stats.fits import Fit, log_log_slope, slope
+from theorysim.numerics.stats.ranks import auc_and_error, correlation
 from theorysim.numerics.stats.verdicts import (
     Status,
     Verdict,
@@ -47,7 +48,9 @@ __all__ = [
     "Status",
     "Verdict",
     "all_of",
+    "auc_and_error",
     "bounded",
+    "correlation",
     "critical_value",
     "fraction_inside",
     "holm",
