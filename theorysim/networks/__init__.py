@@ -10,6 +10,7 @@ Example:
 
 from theorysim.networks import (
     gaussian_accuracy,
+    left_out,
     linear,
     mlp,
     pruned_mixture,
@@ -21,6 +22,7 @@ from theorysim.networks import (
 
 __all__ = [
     "gaussian_accuracy",
+    "left_out",
     "linear",
     "mlp",
     "pruned_mixture",
