@@ -36,14 +36,16 @@ def pixels(path):
 def test_without_a_question_the_questions_are_listed(capsys):
     for words in (["advise"], ["advise", "--help"]):
         assert main(words) == 0
-        assert "synthetic-data  Should I train on these synthetic samples" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert "synthetic-data  Should I train on these synthetic samples" in said
+        assert "leakage         Which training records does a model give away" in said
 
 
 def test_listing_and_help_load_no_jax():
     code = (
         "import sys; from theorysim.lab.cli import main; main(sys.argv[1:]); sys.exit('jax' in sys.modules)"
     )
-    for words in (["advise"], ["advise", "synthetic-data", "--help"]):
+    for words in (["advise"], ["advise", "synthetic-data", "--help"], ["advise", "leakage", "--help"]):
         subprocess.run([sys.executable, "-c", code, *words], check=True, capture_output=True)
 
 

@@ -1,6 +1,7 @@
 """What practitioners ask, answered by the theories: one module for each question.
 
 - `synthetic_data`: should I train on these synthetic samples, and how should I weigh them?
+- `leakage`: which training records does a model give away, and what would protect them?
 
 Plain numbers and arrays go in, a documented NamedTuple comes out, its verdict in words. On the command line:
 `theorysim advise QUESTION`.
@@ -16,6 +17,6 @@ Example:
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from theorysim.advisors import synthetic_data
+    from theorysim.advisors import leakage, synthetic_data
 
-__all__ = ["synthetic_data"]
+__all__ = ["leakage", "synthetic_data"]

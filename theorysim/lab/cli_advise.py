@@ -6,6 +6,7 @@ function that takes the words after it. Advisors are imported when asked.
 Example:
     >>> advise([])
     synthetic-data  Should I train on these synthetic samples, and how should I weigh them?
+    leakage         Which training records does a model give away, and what would protect them?
     <BLANKLINE>
     `theorysim advise QUESTION --help` explains its flags.
     0
@@ -28,6 +29,8 @@ from theorysim.lab.errors import UsageError, did_you_mean, one_line
 __all__ = ["SyntheticDataOptions", "advise", "as_json"]
 
 _Switch = tyro.conf.FlagCreatePairsOff[bool]
+# Arguments of the advisors that are arrays in the file.
+_ARRAYS = {"x": "x", "y": "y", "features": "x", "labels": "y"}
 
 
 class _Question(NamedTuple):
@@ -92,7 +95,7 @@ def advise(args: Sequence[str], before: Callable[[], None] = lambda: None) -> in
     Example:
         >>> advise(["synthetic-dta"])
         Traceback (most recent call last):
-        UsageError: QUESTION must be one of synthetic-data, got 'synthetic-dta'; did you mean synthetic-data?
+        UsageError: QUESTION must be one of synthetic-data, leakage, got 'synthetic-dta'; did you mean...
     """
     words = list(args)
     if not words or words[0] in ("-h", "--help"):
@@ -139,12 +142,24 @@ def _synthetic_data(args: Sequence[str], before: Callable[[], None]) -> int:
         "From numbers: --n, --m, --dim, --label-noise and --real-accuracy (or --signal). From your own "
         "features: --data, --m and --label-noise; the answer is then tested on held-out samples.",
     )
+    return _answered(options, before, lambda: _from_data(options) if options.data else _from_numbers(options))
+
+
+def _leakage(args: Sequence[str], before: Callable[[], None]) -> int:
+    from theorysim.lab.cli_advise_leakage import LEAKAGE_HELP, LeakageOptions, leakage_answer
+
+    options = parse_options(LeakageOptions, args, "theorysim advise leakage", LEAKAGE_HELP)
+    return _answered(options, before, lambda: leakage_answer(options))
+
+
+def _answered(options: Any, before: Callable[[], None], answer: Callable[[], tuple]) -> int:
+    """Compute a report and show it as the flags say: as text or JSON, with a picture or without."""
     _check_picture(options.picture)
     before()
     try:
-        report, draw, show = _from_data(options) if options.data else _from_numbers(options)
+        report, draw, show = answer()
     except ValueError as error:
-        raise UsageError(_in_flags(error)) from error
+        raise UsageError(_in_flags(error, options)) from error
     if options.picture:
         draw(options.picture)
     if options.json:
@@ -159,6 +174,9 @@ def _synthetic_data(args: Sequence[str], before: Callable[[], None]) -> int:
 _QUESTIONS = {
     "synthetic-data": _Question(
         "Should I train on these synthetic samples, and how should I weigh them?", _synthetic_data
+    ),
+    "leakage": _Question(
+        "Which training records does a model give away, and what would protect them?", _leakage
     ),
 }
 
@@ -211,12 +229,12 @@ def _check_picture(path: Path | None) -> None:
         ) from None
 
 
-def _in_flags(error: ValueError) -> str:
+def _in_flags(error: ValueError, options: Any) -> str:
     """Tell an advisor's complaint in the names of the flags."""
     head, verb, rest = str(error).partition(" must ")
-    names = "|".join(field.name for field in dataclasses.fields(SyntheticDataOptions))
-    if head in ("x", "y"):
-        head = f"{head} of --data"
+    names = "|".join(field.name for field in dataclasses.fields(options))
+    if head in _ARRAYS:
+        head = f"{_ARRAYS[head]} of --data"
     elif head == "path":
         head = "--data"
     else:
