@@ -86,7 +86,7 @@ def exact_networks(cfg, key, sweep) -> xr.Dataset:
         found.append(sweep(one, replicas=cfg.networks, key=jax.random.fold_in(key, i), dims=dims))
     runs = xr.concat(found, "width").assign_coords(width=list(cfg.widths))
     predicted = {f"{name}_predicted": ("record", np.asarray(value)) for name, value in theory.items()}
-    return runs.assign(predicted).assign(y=("record", data.y)).assign_attrs(wrong=data.wrong.tolist())
+    return runs.assign(predicted).assign(y=("record", data.y))
 
 
 @sim.experiment

@@ -10,9 +10,21 @@ if TYPE_CHECKING:
         gp,
         gram,
         memory,
+        minimise,
         products,
         stats,
         validation,
     )
 
-__all__ = ["binomial", "chebyshev", "gaussian", "gp", "gram", "memory", "products", "stats", "validation"]
+__all__ = [
+    "binomial",
+    "chebyshev",
+    "gaussian",
+    "gp",
+    "gram",
+    "memory",
+    "minimise",
+    "products",
+    "stats",
+    "validation",
+]

@@ -96,8 +96,9 @@ def kernels(
         nodes: Chebyshev nodes, >= 2 (static); by default 48 in float64, 16 otherwise, 96 with tau.
 
     Returns:
-        Kernels of shape (N1, N2), None where not asked for. An input of norm 0 has nngp = ntk = 0. In float32
-        an angle below 1e-3 between different rows carries the rounding of their product, 3e-4.
+        Kernels of shape (N1, N2), None where not asked for. An input of norm 0 has nngp = ntk = 0. The angle
+        between different rows carries the rounding of their product: 3e-4 in float32 and 2e-8 in float64, if
+        it is that small.
 
     Raises:
         ValueError: inputs that do not fit, both or neither of alpha2 and tau, negative scales, unknown names,
