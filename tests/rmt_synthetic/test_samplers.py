@@ -93,9 +93,7 @@ ALWAYS = {
     ("real and synthetic", "banded"),
     ("hardly any sample", "banded"),
     ("real targets and three groups", "banded"),
-    ("fewer kept samples than dimensions", "bartlett"),
     ("a singular covariance", "bartlett"),
-    ("two dimensions", "bartlett"),
 }
 CASES = [(name, "banded") for name in ISOTROPIC] + [(name, "bartlett") for name in GENERAL]
 assert set(CASES) >= ALWAYS
@@ -187,7 +185,7 @@ def test_accuracy_is_signed(method):
     assert sample_accuracy(jax.random.key(0), 5, problem, 0.1, method).max() < 0.2
 
 
-@pytest.mark.parametrize("method", ["banded", on_demand("bartlett"), "plain"])
+@pytest.mark.parametrize("method", [on_demand("banded"), on_demand("bartlett"), "plain"])
 def test_a_draw_depends_on_its_own_key_alone(method):
     problem, gamma = ISOTROPIC["real and synthetic"]
     few, many = (sample_scores(jax.random.key(5), draws, problem, gamma, method) for draws in (3, 700))
@@ -229,6 +227,7 @@ def test_elimination_in_lanes_changes_no_draw(monkeypatch):
     np.testing.assert_allclose(whole.var, split.var, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_auto_takes_the_band_where_it_can_also_under_a_trace():
     key = jax.random.key(0)
     for name, method in (
@@ -293,7 +292,7 @@ def test_samplers_are_kernels(method, kernel):
     )
 
 
-@pytest.mark.parametrize("method", ["banded", on_demand("bartlett"), "plain", on_demand("dual")])
+@pytest.mark.parametrize("method", [on_demand("banded"), on_demand("bartlett"), "plain", on_demand("dual")])
 def test_single_precision_has_the_same_law(method):
     problem, gamma = mixture(40, 80, 30), 0.05
     narrow = Problem(*(field.astype(jnp.float32) for field in problem))
