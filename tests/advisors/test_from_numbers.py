@@ -7,15 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from theorysim.advisors.synthetic_data import Fit, Situation, accuracy_curve, advise_from_numbers
+from theorysim.advisors.synthetic_data import Fit, Situation, accuracy_curve, advise_from_numbers, spread
 from theorysim.advisors.synthetic_data.mixture import (
     averaging_weight,
     best_fit,
     effective_size,
     limit_accuracy,
     solved_signal,
+    zoom,
 )
 from theorysim.advisors.synthetic_data.spread import exact_accuracies, paired_accuracies
+from theorysim.advisors.synthetic_data.verdict import Decision, decided
 from theorysim.numerics import stats
 from theorysim.rmt_synthetic.design import optimal_design
 from theorysim.rmt_synthetic.exchange import effective_sample_size, exchange_rate, optimal_weight
@@ -100,6 +102,17 @@ def test_the_best_ridge_and_weight_are_those_of_the_optimal_design():
     assert one.weight == pytest.approx(peer.omega, rel=1e-3)
 
 
+def test_the_search_stays_in_its_range_skips_nan_and_names_nothing_but_nan():
+    def value(ridge, weight):
+        miss = np.log(ridge / 3) ** 2 + np.log(weight / 0.2) ** 2
+        return np.where(weight > 1, np.nan, -miss)
+
+    same(zoom(value, (1e-2, 1e2), (1e-3, 10.0))[1:], (3.0, 0.2), rtol=1e-4)
+    same(zoom(value, (5.0, 1e2), None)[1:], (5.0, 1.0), rtol=1e-12)
+    with pytest.raises(ValueError, match="value must be a number at some ridge and weight, got NaN"):
+        zoom(lambda ridge, weight: ridge * np.nan, (1e-2, 1e2), None)
+
+
 @pytest.mark.parametrize("gamma", [None, 0.05, 20.0])
 @pytest.mark.parametrize("right", [0.55, 0.8, 0.99])
 def test_the_solved_signal_reproduces_the_accuracy(gamma, right):
@@ -127,6 +140,14 @@ def test_at_the_break_even_noise_the_synthetic_samples_neither_help_nor_hurt(rep
     assert 2 * (right - wrong) - right - wrong + (right - wrong) ** 2 * 2.5 == pytest.approx(0, abs=1e-4)
 
 
+@pytest.mark.parametrize(("rates", "limit"), [((0.0, 0.5), 0.0), ((0.0, 0.0), 1.0), ((1.0, 0.0), 1.0)])
+def test_break_even_at_no_noise_and_no_harm_at_all_are_told_apart(rates, limit):
+    """A verifier that keeps wrong labels only does harm with the first of them, one that keeps none never."""
+    quality = {"label_noise": 0.2, "keep_right": rates[0], "keep_wrong": rates[1]}
+    report = advise_from_numbers(200, 100, 150, **quality, signal=1.2, gamma=np.inf, draws=20)
+    assert report.break_even_noise == limit
+
+
 def test_slopes_are_differences_of_the_best_accuracy(report):
     up, down = (best_fit(BASE._replace(keep_right=0.9 + h)).accuracy for h in (1e-3, -1e-3))
     assert report.best_slopes.keep_right == pytest.approx((up - down) / 2e-3, rel=1e-3)
@@ -151,10 +172,32 @@ def test_clean_synthetic_samples_count_as_real_ones():
     assert report.verdict[0].endswith("like 300 more real samples.")
 
 
+def test_the_worth_is_said_to_be_that_of_the_averaging_classifier_where_another_one_is_used():
+    report = advise_from_numbers(200, 500, 150, **RATES, signal=1.2, gamma=0.3, draws=20)
+    assert report.verdict[0].startswith("Use the synthetic data at weight")
+    worth = effective_size(BASE, averaging_weight(BASE)) - 200
+    assert report.verdict[0].endswith(f"like {worth:.0f} more real samples to the averaging classifier.")
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "decision"),
+    [
+        ((0.8, 0.8, 0.801), Decision.INDIFFERENT),
+        ((0.8, 0.79, 0.8), Decision.LEAVE),
+        ((0.8, 0.79, 0.81), Decision.WEIGH_DOWN),
+        ((0.8, 0.82, 0.821), Decision.AS_THEY_ARE),
+        ((0.8, 0.8, 0.82), Decision.WEIGH),
+    ],
+)
+def test_the_decision_follows_from_the_three_accuracies(accuracies, decision):
+    assert decided(*accuracies) is decision
+
+
 def test_a_generator_that_reuses_the_data_is_worth_nothing():
     report = advise_from_numbers(200, 500, 150, **RATES, signal=1.2, reused=True, draws=20)
     assert report.yours.best.accuracy == pytest.approx(report.real_only.accuracy, abs=1e-7)
-    assert report.first_sample_worth == 0 and report.averaging_weight == 0 and report.break_even_noise == 0
+    assert report.first_sample_worth == 0 and report.averaging_weight == 0
+    assert report.break_even_noise is None, "at weight 1 it does harm without any label noise"
     assert any("same real samples" in said for said in report.verdict)
 
 
@@ -221,6 +264,10 @@ def test_beyond_64_dimensions_the_spread_is_that_of_the_exact_sampler():
     # Standard deviations of 400 draws each are known within 3.5 %.
     assert scaled.std() / exact.std() == pytest.approx(1, abs=0.2)
     assert abs(scaled.mean() - exact.mean()) < 4 * exact.std() / 20 + 0.05 / 400
+
+
+def test_the_documentation_names_the_dimension_from_which_the_draws_are_scaled():
+    assert f"Beyond p = {spread._LARGEST}\ndimensions" in (spread.__doc__ or "")
 
 
 def test_pairs_share_their_real_samples(report):

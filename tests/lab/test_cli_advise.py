@@ -75,6 +75,20 @@ def test_the_answer_is_a_table_and_a_verdict_within_100_columns(capsys, monkeypa
     assert said.splitlines()[-2].startswith("Use the synthetic data")
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "no harm at weight 1 up to"),
+        (("--reused",), "harm at weight 1 even without any"),
+        (("--keep-right", "0"), "no harm at weight 1 up to 0 %"),
+    ],
+)
+def test_harm_without_label_noise_and_break_even_at_none_are_told_apart(words, told, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert ask(*KNOWN, *words) == 0
+    assert told in capsys.readouterr().out
+
+
 def test_json_holds_the_report(capsys):
     assert ask(*KNOWN, "--json") == 0
     found = json.loads(capsys.readouterr().out)

@@ -197,7 +197,11 @@ def _facts(report: "Report") -> list[tuple[str, str]]:
     real, unit, best = (interval_text(band.low, band.high) for band in bands)
     hurt, hurt_best = (f"{100 * band.hurts:.0f} %" for band in bands[1:])
     worth = f"{report.first_sample_worth:.2g} real ones at first; all {s.m}: {yours.best_worth:.0f}"
-    noise = f"now {_percent(s.label_noise)}; no harm at weight 1 up to {_percent(report.break_even_noise)}"
+    averaging = np.isinf([yours.gamma, yours.best.gamma]).all()
+    whose = "" if averaging else ", to the averaging classifier"
+    limit = report.break_even_noise
+    harm = "harm at weight 1 even without any" if limit is None else "no harm at weight 1 up to "
+    noise = f"now {_percent(s.label_noise)}; {harm}{'' if limit is None else _percent(limit)}"
     if report.first_break_even_noise is not None and not s.reused:
         noise += f" (a first sample: {_percent(report.first_break_even_noise)})"
     if report.critical_noise is not None:
@@ -211,7 +215,7 @@ def _facts(report: "Report") -> list[tuple[str, str]]:
             "best weight",
             f"{yours.best.weight:.3g} with ridge {ridge}; averaging {report.averaging_weight:.3g}",
         ),
-        ("one synthetic sample", f"is worth {worth} ({yours.worth:.0f} at weight 1)"),
+        ("one synthetic sample", f"is worth {worth} ({yours.worth:.0f} at weight 1){whose}"),
         ("label noise", noise),
         ("per 10 % of the verifier", f"more right ones kept {right} points, fewer wrong ones {wrong} points"),
     ]

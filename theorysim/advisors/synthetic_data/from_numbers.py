@@ -51,7 +51,8 @@ class Verifier(NamedTuple):
 
     `kept` is the fraction of synthetic samples kept, `kept_wrong` the fraction of those with a wrong label;
     `accuracy` and `gamma` are at weight 1, `best` at the best weight; `worth` and `best_worth` the real
-    samples that the synthetic ones together are worth, by the averaging classifier; negative if they hurt.
+    samples that the synthetic ones together are worth to the averaging classifier, whatever the ridge;
+    negative if they hurt.
     """
 
     keep_right: float
@@ -87,10 +88,10 @@ class Report(NamedTuple):
     of each training set. `yours` is the verifier given; `half_mistakes` one that makes half its mistakes,
     both ways; `oracle` keeps exactly the right labels. `slopes` and `best_slopes` are those at weight 1 and
     at the best weight. `averaging_weight` is the closed form of the best weight. `break_even_noise` is the
-    label noise above which all m samples at weight 1 do harm, `first_break_even_noise` the same for a first
-    sample and a generator that is right, `critical_noise` that at which right and wrong labels are kept
-    equally often (the last two are None if nothing is kept). `first_sample_worth` is in real samples, at the
-    best weight.
+    label noise above which all m samples at weight 1 do harm: None if they do without any noise, 0 if they do
+    with any. `first_break_even_noise` is the same for a first sample and a generator that is right,
+    `critical_noise` that at which right and wrong labels are kept equally often (the last two are None if
+    nothing is kept). `first_sample_worth` is in real samples, at the best weight of the averaging classifier.
     """
 
     situation: Situation
@@ -104,7 +105,7 @@ class Report(NamedTuple):
     best_slopes: Slopes
     averaging_weight: float
     first_sample_worth: float
-    break_even_noise: float
+    break_even_noise: float | None
     first_break_even_noise: float | None
     critical_noise: float | None
     real_band: Band
@@ -293,16 +294,19 @@ def _slopes(s: Situation, fit: Fit) -> Slopes:
     return Slopes(*map(float, jax.grad(accuracy, argnums=(0, 1))(*at)))
 
 
-def _break_even(s: Situation, gamma: float | None, real_accuracy: float) -> float:
-    """Largest label noise at which weight 1 does not fall below the real samples alone."""
+def _break_even(s: Situation, gamma: float | None, real_accuracy: float) -> float | None:
+    """Largest label noise up to which weight 1 does not fall below the real samples alone, None for none."""
 
     def gain(noise):
         return best_fit(s._replace(label_noise=noise), gamma, 1.0).accuracy - real_accuracy
 
     # A gain of rounding size is none, a loss of it neither.
-    if gain(0.0) < 1e-9:
-        return 0.0
-    return 1.0 if gain(1.0) > -1e-9 else root(gain, 0.0, 1.0, tolerance=1e-6)
+    clean = gain(0.0)
+    if clean < -1e-9:
+        return None
+    if gain(1.0) > -1e-9:
+        return 1.0
+    return root(gain, 0.0, 1.0, tolerance=1e-6) if clean > 1e-9 else 0.0
 
 
 def _bands(s: Situation, real_only: Fit, unit: Fit, best: Fit, draws: int, seed: int) -> list[Band]:

@@ -272,13 +272,20 @@ def root(function: Callable[[float], float], low: float, high: float, *, toleran
 def zoom(
     value: Callable, ridges: tuple[float, float] | None, weights: tuple[float, float] | None
 ) -> tuple[float, float, float]:
-    """Maximise over logarithmic grids that are narrowed around the best point: (value, ridge, weight).
+    """Maximise over ridge and weight on logarithmic grids: (value, ridge, weight).
+
+    Six grids of 33 points an axis, the first over the whole range, each other one within 1.5 steps of the
+    best point of the one before. It finds the maximum near the best point of the first grid. Points where the
+    value is NaN are passed over.
 
     Args:
-        value: called with ridges (R, 1) and weights (1, W), or 0 in place of what is not searched, returns
-            (R, W).
-        ridges: range to search, None for none.
+        value: called with ridges (R, 1) and weights (1, W), returns what broadcasts to (R, W). An axis that
+            is not searched has the one point 1.
+        ridges: range to search, both ends > 0; None for no search, which returns 1.
         weights: likewise.
+
+    Raises:
+        ValueError: a value that is NaN on a whole grid.
 
     Example:
         >>> top, ridge, _ = zoom(lambda g, w: -((np.log(g) - 1) ** 2), (1e-4, 1e4), None)
@@ -290,6 +297,8 @@ def zoom(
     for _ in range(6):
         values = np.asarray(value(np.exp(logs[0])[:, None], np.exp(logs[1])[None]))
         values = np.broadcast_to(values, (logs[0].size, logs[1].size))
+        if np.isnan(values).all():
+            raise ValueError("value must be a number at some ridge and weight, got NaN at all of them")
         place = np.unravel_index(np.nanargmax(values), values.shape)
         top, best = float(values[place]), [float(line[i]) for line, i in zip(logs, place, strict=True)]
         for axis, (x, limit) in enumerate(zip(best, limits, strict=True)):

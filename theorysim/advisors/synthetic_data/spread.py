@@ -9,7 +9,7 @@ The averaging classifier needs sums of samples only. Off the plane of the two me
 
 so that a draw costs a few random numbers and is exact at any size. Ridge regression needs second moments.
 They are drawn as Wishart matrices by their triangular factors, also those of an estimated generator: with L
-L' for the sum of squares behind its covariance, L B B' L' is that of samples from it. Beyond p = 96
+L' for the sum of squares behind its covariance, L B B' L' is that of samples from it. Beyond p = 64
 dimensions the same problem with all sizes divided by p/64 is drawn, and the deviations from its mean are
 multiplied by sqrt(64/p): sqrt(p) times the standard deviation is the same from p = 25 on, to a per cent
 (docs/rmt_synthetic.md). For a generator that is right, at weight 1 and a finite ridge, `exact_accuracies` has

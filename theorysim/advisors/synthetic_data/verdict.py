@@ -5,16 +5,38 @@ Example:
     '85.1 %'
 """
 
+from enum import Enum, auto
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     from theorysim.advisors.synthetic_data.from_data import DataReport
     from theorysim.advisors.synthetic_data.from_numbers import Report
 
-__all__ = ["NOTICEABLE", "data_verdict", "gain", "numbers_verdict", "percent", "weighing"]
+__all__ = [
+    "NOTICEABLE",
+    "Decision",
+    "data_verdict",
+    "decided",
+    "gain",
+    "numbers_verdict",
+    "percent",
+    "weighing",
+]
 
 NOTICEABLE = 0.002
 """A change of the accuracy, 0.2 points, below which we say that there is no difference."""
+
+
+class Decision(Enum):
+    """What to do with the synthetic samples."""
+
+    INDIFFERENT = auto()  # they change nothing
+    LEAVE = auto()  # harm at weight 1, no gain at any
+    WEIGH_DOWN = auto()  # harm at weight 1, a gain at the best
+    AS_THEY_ARE = auto()  # no weight is better than 1
+    WEIGH = auto()  # the best weight is better than 1, which does no harm
 
 
 def percent(accuracy: float) -> str:
@@ -38,8 +60,23 @@ def gain(difference: float) -> str:
     return f"{points + 0.0 if points else 0.0:+.1f} points"
 
 
+def decided(real: float, unit: float, best: float) -> Decision:
+    """Return what to do, given the accuracies of the real samples alone, of weight 1 and of the best weight.
+
+    Example:
+        >>> decided(0.8, 0.79, 0.83)
+        <Decision.WEIGH_DOWN: 3>
+    """
+    helps = best - real >= NOTICEABLE
+    if unit - real < -NOTICEABLE:
+        return Decision.WEIGH_DOWN if helps else Decision.LEAVE
+    if not helps:
+        return Decision.INDIFFERENT
+    return Decision.AS_THEY_ARE if unit > best - NOTICEABLE else Decision.WEIGH
+
+
 def weighing(real: float, unit: float, best: float, weight: float) -> str:
-    """Return the decision: use the synthetic data, weigh them, or leave them.
+    """Return the decision in words: use the synthetic data, weigh them, or leave them.
 
     Args:
         real: accuracy of the real samples alone.
@@ -52,16 +89,17 @@ def weighing(real: float, unit: float, best: float, weight: float) -> str:
         'Do not use them at weight 1: accuracy would fall, 80.0 % -> 79.0 %. At weight 0.25 it rises to 83.0
         %'
     """
-    if best - real < NOTICEABLE and unit - real > -NOTICEABLE:
+    decision = decided(real, unit, best)
+    if decision is Decision.INDIFFERENT:
         return f"Do not bother: the synthetic data make no difference ({percent(real)} -> {percent(unit)})"
-    if unit - real < -NOTICEABLE:
+    if decision in (Decision.LEAVE, Decision.WEIGH_DOWN):
         start = f"Do not use them at weight 1: accuracy would fall, {percent(real)} -> {percent(unit)}. "
-        if best - real < NOTICEABLE:
-            return start + (
-                f"At weight {weight:.2g} they make no difference" if weight else "No weight makes them useful"
-            )
-        return start + f"At weight {weight:.2g} it rises to {percent(best)}"
-    if unit > best - NOTICEABLE:
+        if decision is Decision.WEIGH_DOWN:
+            return start + f"At weight {weight:.2g} it rises to {percent(best)}"
+        return start + (
+            f"At weight {weight:.2g} they make no difference" if weight else "No weight makes them useful"
+        )
+    if decision is Decision.AS_THEY_ARE:
         return f"Use the synthetic data as they are: accuracy {percent(real)} -> {percent(unit)}"
     start = f"Use the synthetic data at weight {weight:.2g}: accuracy {percent(real)} -> {percent(best)}"
     if unit - real > NOTICEABLE:
@@ -87,12 +125,16 @@ def numbers_verdict(report: "Report") -> tuple[str, ...]:
     if kept_right <= 0:
         said.append("Discard the synthetic data: the verifier keeps more wrong labels than right ones.")
     else:
-        decision = weighing(real, yours.accuracy, yours.best.accuracy, yours.best.weight)
-        used_as_is = decision.startswith("Use the synthetic data as they are")
-        worth = yours.worth if used_as_is else yours.best_worth
-        if decision.startswith("Use") and worth >= 1:
-            decision += f", like {worth:.0f} more real samples"
-        said.append(decision + ".")
+        accuracies = (real, yours.accuracy, yours.best.accuracy)
+        sentence, decision = weighing(*accuracies, yours.best.weight), decided(*accuracies)
+        worth, gamma = yours.best_worth, yours.best.gamma
+        if decision is Decision.AS_THEY_ARE:
+            worth, gamma = yours.worth, yours.gamma
+        if decision in (Decision.AS_THEY_ARE, Decision.WEIGH) and worth >= 1:
+            sentence += f", like {worth:.0f} more real samples"
+            # The averaging classifier is the one of infinite ridge.
+            sentence += "" if np.isinf(gamma) else " to the averaging classifier"
+        said.append(sentence + ".")
     if s.reused:
         said.append("The generator was fitted to the same real samples: it holds nothing that they do not.")
     if report.band.hurts > 0.01 and yours.accuracy > real:
