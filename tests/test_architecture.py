@@ -1,6 +1,7 @@
 """The rules that hold the house together: who imports whom, what is public, how small files stay."""
 
 import ast
+import functools
 import importlib
 import importlib.metadata
 import inspect
@@ -8,7 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -105,15 +106,24 @@ def test_the_root_imports_none_of_its_modules():
     assert set(modules) <= {"importlib", "ModuleType", "Any", "TYPE_CHECKING"}
 
 
-@pytest.mark.parametrize("path", MODULES + SIMS, ids=ids(MODULES + SIMS))
-def test_third_party_imports_are_declared(path):
+@functools.cache
+def declared_dependencies() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     requirements = project["dependencies"] + extras["dask"] + extras["text"]
-    declared = {re.split(r"[\[<>=!~ ]", requirement)[0] for requirement in requirements}
     # dask itself is what `distributed` runs.
-    declared |= {"dask"}
-    provided = importlib.metadata.packages_distributions()
+    return {re.split(r"[\[<>=!~ ]", requirement)[0] for requirement in requirements} | {"dask"}
+
+
+@functools.cache
+def distributions() -> Mapping[str, list[str]]:
+    """Import name -> the packages that provide it; listing them takes most of a second."""
+    return importlib.metadata.packages_distributions()
+
+
+@pytest.mark.parametrize("path", MODULES + SIMS, ids=ids(MODULES + SIMS))
+def test_third_party_imports_are_declared(path):
+    declared, provided = declared_dependencies(), distributions()
     for target in imported(path):
         top = target.split(".")[0]
         if top not in sys.stdlib_module_names and top not in ("theorysim", "sims"):
