@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from theorysim.advisors.synthetic_data import advise_from_data, data_curve
+from theorysim.advisors.synthetic_data import advise_from_data, data_curve, from_data
 from theorysim.advisors.synthetic_data.checks import assumption_checks
 from theorysim.advisors.synthetic_data.held_out import Plan, prepare, split_indices, trained
 from theorysim.advisors.synthetic_data.mixture import Fit
@@ -45,13 +45,42 @@ def test_on_gaussian_data_the_prediction_holds_and_no_check_fails(held):
     assert held.n == 320 and held.tested == K and held.dim_per_sample == P / 320
 
 
+def test_gains_are_compared_on_the_same_samples(held):
+    for gain, kind in ((held.unit_gain, held.unit), (held.best_gain, held.best)):
+        for side in ("predicted", "measured"):
+            difference = getattr(kind, side).value - getattr(held.real_only, side).value
+            assert getattr(gain, side).value == pytest.approx(difference, abs=1e-12)
+            assert getattr(gain, side).error < 0.8 * getattr(kind, side).error
+    error = np.hypot(held.unit_gain.predicted.error, held.unit_gain.measured.error)
+    difference = held.unit_gain.measured.value - held.unit_gain.predicted.value
+    assert held.unit_gain.distance == pytest.approx(difference / error)
+
+
+def test_a_wrong_gain_is_found_where_both_accuracies_agree(monkeypatch):
+    """Predictions four points too high at weight 1, within three errors of that accuracy."""
+
+    def shifted(*args):
+        trial = held_out_trial(*args)
+        fits = [(a, b._replace(accuracy=b.accuracy + 0.04), c) for a, b, c in trial.fits]
+        return trial._replace(fits=fits)
+
+    held_out_trial = from_data.held_out_trial
+    monkeypatch.setattr(from_data, "held_out_trial", shifted)
+    report = advise_from_data(gaussian(), labels(), 600, **RATES, gamma=0.3)
+    assert report.real_only.held and report.unit.held and report.best.held
+    assert failed(report) == {"gains as predicted"} and not report.held
+    assert report.verdict[0].startswith("The prediction did NOT hold: gain measured")
+    assert "(by the measurement)" in report.verdict[1]
+
+
 def test_distances_are_in_errors_of_prediction_and_measurement():
     """Over data sets they scatter as standard normal numbers at most: the errors are stated honestly."""
     reports = [
         advise_from_data(gaussian(seed=seed), labels(), 300, **RATES, gamma=0.3, draws=1) for seed in range(8)
     ]
-    distances = np.array([[r.real_only.distance, r.unit.distance, r.best.distance] for r in reports])
-    # The three of one data set move together: eight independent numbers.
+    kinds = ("real_only", "unit", "best", "unit_gain", "best_gain")
+    distances = np.array([[getattr(r, kind).distance for kind in kinds] for r in reports])
+    # Those of one data set move together: eight independent numbers.
     assert (abs(distances.mean(axis=0)) < 4 / np.sqrt(8)).all()
     assert (distances**2).mean() < 3
     assert all(report.held for report in reports)
@@ -121,6 +150,47 @@ def test_each_check_fails_where_its_assumption_does(name, change):
     assert name in {check.name for check in checks if not check.passed}
 
 
+def test_scores_of_one_sample_in_several_splits_count_once():
+    """60 samples, each scored nine times nearly alike: honest errors raise few false alarms."""
+    k, alarms = 60, 0
+    y, rows = np.tile([1, -1], k // 2), np.repeat(np.arange(k), 9)
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        scores = 1 + rng.normal(size=k)[rows] + 0.1 * rng.normal(size=rows.size)
+        checks = {
+            check.name: check for check in assumption_checks(rng.normal(size=(k, 30)), y, scores, rows, 40)
+        }
+        names = ("threshold between the classes", "one covariance for both classes")
+        alarms += sum(not checks[name].passed for name in names)
+    assert alarms <= 2
+
+
+def test_what_is_no_number_fails_a_check():
+    x, y = gaussian(), np.where(labels() == 7, 1, -1)
+    checks = assumption_checks(x, y, np.full(K, np.nan), np.arange(K), 320)
+    assert {check.name for check in checks if not check.passed} == {
+        "one covariance for both classes",
+        "threshold between the classes",
+        "Gaussian scores",
+    }
+
+
+def test_a_class_without_variance_violates_one_covariance():
+    x = gaussian()
+    x[labels() == 3] = x[labels() == 3].mean(axis=0)
+    report = advise_from_data(x, labels(), 100, **RATES, gamma=1.0, draws=1)
+    assert "one covariance for both classes" in failed(report)
+    for kind in (report.real_only, report.unit, report.best):
+        assert np.isfinite([*kind.predicted, *kind.measured, kind.distance]).all()
+
+
+def test_constant_features_are_left_out_and_said_to_be(held):
+    x = np.insert(gaussian(), [0, 7], 5.0, axis=1)
+    report = advise_from_data(x, labels(), 600, **RATES)
+    assert report.dim == P and "2 of 42 features are constant and unused" in str(report.checks)
+    assert (report.real_only, report.unit, report.best) == (held.real_only, held.unit, held.best)
+
+
 def test_unbalanced_classes_few_features_and_a_wrong_threshold_are_flagged():
     x, y = gaussian()[:, :10], np.where(np.arange(K) % 10 == 0, 1, -1)
     scores = np.random.default_rng(0).normal(size=K) + np.where(y > 0, 0.2, 1.5)
@@ -186,6 +256,11 @@ def test_the_curve_ends_at_the_number_asked_for(held):
         ({"x": np.ones((5, 10))}, "x must have at least 20 samples"),
         ({"x": np.ones(30)}, "x must have at least 20 samples"),
         ({"x": np.where(np.arange(P) == 3, np.inf, gaussian())}, r"x must be in \(-inf, inf\), got inf"),
+        (
+            {"x": np.ones((K, P))},
+            "x must vary within the classes, got no feature that does in 320 of the 400",
+        ),
+        ({"x": np.tile(labels()[:, None], P)}, "x must vary within the classes, got no feature that does"),
         ({"y": np.ones(K)}, r"y must hold two classes, got 1: \[1\]"),
         ({"y": np.arange(K)}, r"y must hold two classes, got 400: \[0, 1, 2, 3, 4, 5, ...\]"),
         ({"y": labels()[:-1]}, r"y must have shape \(400,\), got \(399,\)"),

@@ -112,7 +112,13 @@ def test_data_are_read_predicted_and_tested(data, tmp_path, capsys):
     path = tmp_path / "advice.svg"
     assert ask("--data", data, *QUALITY, "--picture", str(path)) == 0
     said = capsys.readouterr().out
-    for words in ("60 real samples train", "held out", "Gaussian scores", "errors", "The prediction"):
+    for words in (
+        "60 real samples train",
+        "held out",
+        "Gaussian scores",
+        "errors",
+        "Gain at weight 1: predicted",
+    ):
         assert words in said
     assert path.read_text().startswith("<?xml")
 

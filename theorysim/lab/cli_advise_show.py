@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         DataCurve,
         DataReport,
         Estimate,
+        Gain,
         Report,
         Verifier,
     )
@@ -118,10 +119,11 @@ def show_data(report: "DataReport") -> None:
         weight = "–" if kind is report.real_only else f"{kind.weight:.2g}"
         table.add_row(name, weight, *_comparison_row(kind))
     console.print(table)
-    console.print(
-        f"Measured gain over the real samples alone: {_gain(report.unit_gain)} points at weight 1, "
-        f"{_gain(report.best_gain)} at the best weight."
-    )
+    for gain, where in ((report.unit_gain, "weight 1"), (report.best_gain, "the best weight")):
+        console.print(
+            f"Gain at {where}: predicted {_gain(gain.predicted)}, measured "
+            f"{_gain(gain.measured)} points, {_distance(gain)} errors apart."
+        )
     checks = Table.grid(padding=(0, 2))
     checks.add_column(no_wrap=True)
     checks.add_column(no_wrap=True)
@@ -239,9 +241,13 @@ def _comparison_row(kind: "Comparison") -> tuple[str, ...]:
         number(kind.gamma, digits=2),
         f"{100 * kind.predicted.value:.1f} ± {100 * kind.predicted.error:.1f} %",
         f"{100 * kind.measured.value:.1f} ± {100 * kind.measured.error:.1f} %",
-        f"{kind.distance:+.1f}" + ("" if kind.held else " (!)"),
+        _distance(kind),
         _percent(kind.isotropic),
     )
+
+
+def _distance(compared: "Comparison | Gain") -> str:
+    return f"{compared.distance:+.1f}" + ("" if compared.held else " (!)")
 
 
 def _print_verdict(console, verdict) -> None:

@@ -22,6 +22,7 @@ from theorysim.advisors.synthetic_data.from_data import (
     DataCurve,
     DataReport,
     Estimate,
+    Gain,
     advise_from_data,
     data_curve,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "DataReport",
     "Estimate",
     "Fit",
+    "Gain",
     "Plan",
     "Report",
     "Situation",

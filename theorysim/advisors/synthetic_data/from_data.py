@@ -7,12 +7,13 @@ classifiers that are really trained on drawn and pruned samples, and tested on h
 
 - of the prediction: the root mean square of its error on Gaussian samples of the estimated spectrum and
   signal, drawn and trained on in the same way, whose accuracy is known exactly; that is its error if the
-  assumptions hold;
-- of the measurement: the standard error over held-out samples;
+  assumptions hold (`prediction_error`);
+- of the measurement: the standard error over held-out samples; of a gain, over their differences;
 - of signal, effective dimension and covariance: by leaving out one part of the samples after another.
 
-The prediction holds if the two agree within three errors. Labels are two integers; features are centred half
-way between the classes and scaled to variance 1, by the training part.
+The prediction holds if accuracies and gains agree within three errors. Labels are two integers; features are
+centred half way between the classes and scaled to variance 1, by the training part; constant ones are left
+out.
 
 Example:
     >>> rng = np.random.default_rng(0)
@@ -28,27 +29,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int64
 from numpy.typing import ArrayLike
-from scipy.special import ndtr
 
-from theorysim.advisors.synthetic_data.checks import Check, assumption_checks
-from theorysim.advisors.synthetic_data.held_out import (
-    Plan,
-    Prepared,
-    Trial,
-    held_out_trial,
-    predicted_fit,
-    split_indices,
-    trained,
-)
+from theorysim.advisors.synthetic_data.checks import Check, assumption_checks, varying_features
+from theorysim.advisors.synthetic_data.held_out import Plan, Trial, held_out_trial, split_indices
 from theorysim.advisors.synthetic_data.mixture import Fit, Situation, best_fit
-from theorysim.advisors.synthetic_data.spectrum import features_spectrum
+from theorysim.advisors.synthetic_data.prediction_error import PredictionErrors, prediction_errors
 from theorysim.advisors.synthetic_data.verdict import data_verdict
 from theorysim.numerics.validation import positive_int, real
 
-__all__ = ["Comparison", "DataCurve", "DataReport", "Estimate", "advise_from_data", "data_curve"]
+__all__ = ["Comparison", "DataCurve", "DataReport", "Estimate", "Gain", "advise_from_data", "data_curve"]
 
 _HELD = 3.0  # errors within which a prediction holds
-_SURROGATES = 10
 _NUMBERS = 10**8  # most numbers that one draw of the synthetic samples may hold
 
 
@@ -76,14 +67,27 @@ class Comparison(NamedTuple):
     weight: float
 
 
+class Gain(NamedTuple):
+    """Predicted and measured accuracy with synthetic samples minus that of the real samples alone.
+
+    Measured on the same held-out samples, predicted from the same training sets: what the two accuracies of
+    a difference share is in neither error. `distance` as in `Comparison`.
+    """
+
+    predicted: Estimate
+    measured: Estimate
+    distance: float
+    held: bool
+
+
 class DataReport(NamedTuple):
     """The answer, its test on held-out samples, and what of the assumptions looks violated.
 
-    `n` samples train in each split and `tested` samples were held out in one of them. `signal` is the length
+    `dim` features vary and are used, `n` samples train in each split and `tested` samples were held out in
+    one of them. `signal` is the length
     of the class mean in units of the noise per feature, `effective_dim` = (tr C)^2 / tr C^2,
     `covariance_error` the error of the covariance that the training part gives, relative to it (Frobenius
-    norm). The gains are measured: accuracy minus that of the real samples alone, on the same held-out
-    samples.
+    norm). `held` tells whether all accuracies and gains were as predicted.
     """
 
     plan: Plan
@@ -97,8 +101,8 @@ class DataReport(NamedTuple):
     real_only: Comparison
     unit: Comparison
     best: Comparison
-    unit_gain: Estimate
-    best_gain: Estimate
+    unit_gain: Gain
+    best_gain: Gain
     held: bool
     checks: tuple[Check, ...]
     verdict: tuple[str, ...]
@@ -133,7 +137,7 @@ def advise_from_data(
     """Advise on m synthetic samples from a Gaussian generator fitted to these real ones.
 
     Args:
-        x: features (k, p), finite, k >= 20, p >= 3.
+        x: features (k, p), finite, k >= 20, p >= 3; those that are the same in all samples are left out.
         y: labels (k,), two different integers; class + is the larger one.
         m: synthetic samples before pruning, >= 1; m p at most 10^8.
         label_noise: probability in [0, 1] that a synthetic label is wrong.
@@ -152,8 +156,8 @@ def advise_from_data(
         be at most a few thousand, as the cost is O(p^3). float64 is needed.
 
     Raises:
-        ValueError: an argument out of its range or of the wrong shape, other than two classes, or fewer than
-            5 samples of one of them.
+        ValueError: an argument out of its range or of the wrong shape, other than two classes, fewer than 5
+            samples of one of them, or features that do not vary within a class.
 
     Example:
         >>> advise_from_data(np.eye(30), np.ones(30), 10, label_noise=0, keep_right=1, keep_wrong=1)
@@ -162,28 +166,32 @@ def advise_from_data(
     """
     numbers = (m, label_noise, keep_right, keep_wrong, gamma, n, splits, draws, seed)
     features, labels, plan = _checked(x, y, *numbers)
+    used = features[:, varying_features(features)]
+    dim = used.shape[1]
     rng = np.random.default_rng(seed)
-    trial = held_out_trial(features, labels, plan, rng)
-    signal, effective, covariance = _estimates(features, labels, plan, rng)
-    errors = _prediction_errors(trial.first, trial.fits[0], plan, rng)
-    isotropic = _isotropic(plan, features.shape[1], signal.value)
-    kinds = [_comparison(trial, i, errors[i], isotropic[i]) for i in range(3)]
+    trial = held_out_trial(used, labels, plan, rng)
+    signal, effective, covariance = _estimates(used, labels, plan, rng)
+    errors = prediction_errors(trial.first.spectrum, trial.fits[0], plan, rng)
+    isotropic = _isotropic(plan, dim, signal.value)
+    kinds = [_comparison(trial, i, errors, isotropic[i]) for i in range(3)]
+    gains = [_gain(trial, i, errors) for i in (1, 2)]
+    checks = assumption_checks(features, labels, trial.scores, trial.rows, plan.n)
     report = DataReport(
         plan=plan,
-        dim=features.shape[1],
+        dim=dim,
         n=plan.n,
         tested=int((~np.isnan(trial.right[0])).sum()),
-        dim_per_sample=features.shape[1] / plan.n,
+        dim_per_sample=dim / plan.n,
         signal=signal,
         effective_dim=effective,
         covariance_error=covariance,
         real_only=kinds[0],
         unit=kinds[1],
         best=kinds[2],
-        unit_gain=Estimate(*_measured(trial.right[1] - trial.right[0])),
-        best_gain=Estimate(*_measured(trial.right[2] - trial.right[0])),
-        held=all(kind.held for kind in kinds),
-        checks=assumption_checks(features, labels, trial.scores, trial.rows, plan.n),
+        unit_gain=gains[0],
+        best_gain=gains[1],
+        held=all(kind.held for kind in (*kinds, *gains)),
+        checks=(*checks, _gain_check(gains)),
         verdict=(),
     )
     return report._replace(verdict=data_verdict(report))
@@ -211,6 +219,7 @@ def data_curve(
     positive_int(points, "points", minimum=2)
     plan = report.plan
     features, labels, _ = _checked(x, y, *plan, seed)
+    features = features[:, varying_features(features)]
     plan = plan._replace(splits=min(plan.splits, 3), draws=1)
     grid = np.unique(np.round(np.geomspace(max(plan.m / 100, 1), plan.m, points))).astype(int)
     # The same splits at every m.
@@ -258,14 +267,16 @@ def _checked(
     for train, test in split_indices(labels, n, splits, np.random.default_rng(seed)):
         if any(abs(labels[part].sum()) == len(part) for part in (train, test)):
             raise ValueError(f"n must leave samples of both classes in every part, got {n} of {k}")
+        for part in (train, test):
+            if not any(varying_features(x[part][labels[part] == label]).any() for label in (1, -1)):
+                where = f"in {len(part)} of the {k} samples"
+                raise ValueError(f"x must vary within the classes, got no feature that does {where}")
     return x, labels, Plan(m, *rates, gamma, n, splits, draws)
 
 
 def _estimates(x, y, plan, rng) -> tuple[Estimate, Estimate, float]:
     """Signal, effective dimension and the error of the covariance that n samples give."""
-    spread = x.std(axis=0)
-    varying = spread > 1e-12 * (1 + np.abs(x.mean(axis=0)))
-    z = x[:, varying] / spread[varying]
+    z = x / x.std(axis=0)
     k = len(z)
 
     def moments(part):
@@ -302,27 +313,6 @@ def _estimates(x, y, plan, rng) -> tuple[Estimate, Estimate, float]:
     return *estimates, float(np.sqrt(np.mean(relative))) if relative else np.nan
 
 
-def _prediction_errors(data: Prepared, fits, plan: Plan, rng) -> Float64[np.ndarray, "3"]:
-    """Root mean square error of the prediction on Gaussian features of the same spectrum and signal."""
-    values, powers, n, balanced, _ = (np.asarray(field) for field in data.spectrum)
-    noise, power = values.sum() / balanced, powers.sum()
-    mean = np.sqrt(powers * max(1 - noise / power, 0.0) if power else powers)
-    misses = []
-    for _ in range(_SURROGATES):
-        v = mean + rng.normal(size=(int(n), values.size)) * np.sqrt(values)
-        spectrum = features_spectrum(v)
-        weights = (1.0, 1.0, fits[2].weight)
-        plans = (plan._replace(m=0), plan, plan)
-        predicted = [
-            predicted_fit(spectrum, where._replace(gamma=fit.gamma), weight).accuracy
-            for where, fit, weight in zip(plans, fits, weights, strict=True)
-        ]
-        w = trained(v, fits, plan._replace(draws=1), rng)[0]
-        exact = ndtr((w @ mean) / np.sqrt((w**2) @ values))
-        misses.append(np.asarray(predicted) - exact)
-    return np.sqrt((np.array(misses) ** 2).mean(axis=0))
-
-
 def _isotropic(plan: Plan, p: int, signal: float) -> list[float]:
     if not 0 < signal <= 37:
         return [0.5, 0.5, 0.5]
@@ -338,19 +328,37 @@ def _measured(right) -> tuple[float, float]:
     return float(tested.mean()), float(tested.std(ddof=1) / np.sqrt(tested.size))
 
 
-def _comparison(trial: Trial, kind: int, error: float, isotropic: float) -> Comparison:
+def _comparison(trial: Trial, kind: int, errors: PredictionErrors, isotropic: float) -> Comparison:
     fits: list[Fit] = [split[kind] for split in trial.fits]
-    predicted = float(np.mean([fit.accuracy for fit in fits]))
-    measured, standard_error = _measured(trial.right[kind])
-    # With every sample classified alike the standard error is 0; one more or less would be 1/k.
-    total = float(np.hypot(error, max(standard_error, 1 / trial.right.shape[1])))
-    distance = (measured - predicted) / total
+    predicted = Estimate(_predicted(trial, kind), float(errors.accuracies[kind]))
     return Comparison(
-        predicted=Estimate(predicted, float(error)),
-        measured=Estimate(measured, standard_error),
-        distance=distance,
-        held=abs(distance) <= _HELD,
+        *_compared(predicted, trial.right[kind]),
         isotropic=isotropic,
         gamma=float(np.median([fit.gamma for fit in fits])),
         weight=float(np.median([fit.weight for fit in fits])),
     )
+
+
+def _gain(trial: Trial, kind: int, errors: PredictionErrors) -> Gain:
+    predicted = _predicted(trial, kind) - _predicted(trial, 0)
+    error = float(errors.gains[kind - 1])
+    return Gain(*_compared(Estimate(predicted, error), trial.right[kind] - trial.right[0]))
+
+
+def _predicted(trial: Trial, kind: int) -> float:
+    return float(np.mean([split[kind].accuracy for split in trial.fits]))
+
+
+def _compared(predicted: Estimate, right) -> tuple[Estimate, Estimate, float, bool]:
+    """Prediction, measurement, their distance in errors, and whether the prediction held."""
+    measured = Estimate(*_measured(right))
+    # With every sample classified alike the standard error is 0; one more or less would be 1/k.
+    total = float(np.hypot(predicted.error, max(measured.error, 1 / right.size)))
+    distance = (measured.value - predicted.value) / total
+    return predicted, measured, distance, abs(distance) <= _HELD
+
+
+def _gain_check(gains: list[Gain]) -> Check:
+    unit, best = (f"{100 * x.measured.value:+.1f} ({100 * x.predicted.value:+.1f} predicted)" for x in gains)
+    said = f"{unit} points at weight 1, {best} at the best"
+    return Check("gains as predicted", all(gain.held for gain in gains), said)

@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from theorysim.advisors.synthetic_data.checks import varying_features
 from theorysim.advisors.synthetic_data.mixture import Fit, zoom
 from theorysim.advisors.synthetic_data.spectrum import Spectrum, features_spectrum, predicted_moments
 from theorysim.rmt_synthetic.ridge import ridge_classifier
@@ -166,9 +167,8 @@ def prepare(
     """
     plus, minus = (x[train][y[train] == label] for label in (1, -1))
     centre = (plus.mean(axis=0) + minus.mean(axis=0)) / 2
-    scale = x[train].std(axis=0)
     # A feature that is constant in the training part tells nothing, whatever it is later.
-    scale = np.where(scale > 1e-12 * (1 + np.abs(centre)), scale, np.inf)
+    scale = np.where(varying_features(x[train]), x[train].std(axis=0), np.inf)
     aligned = y[:, None] * ((x - centre) / scale)
     balanced = 4 * len(plus) * len(minus) / len(train)
     spectrum = features_spectrum(aligned[train], balanced, centres=1)

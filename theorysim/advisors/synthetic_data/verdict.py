@@ -145,7 +145,7 @@ def numbers_verdict(report: "Report") -> tuple[str, ...]:
 
 
 def data_verdict(report: "DataReport") -> tuple[str, ...]:
-    """Return whether the prediction held, what to do, and which assumptions look violated.
+    """Return whether the prediction held, what to do, and which checks failed.
 
     The decision rests on the prediction if it held and nothing speaks against it; else on the measurement, in
     which a difference below two standard errors counts as none.
@@ -159,10 +159,11 @@ def data_verdict(report: "DataReport") -> tuple[str, ...]:
         >>> data_verdict(report) == report.verdict
         True
     """
-    kinds = (report.real_only, report.unit, report.best)
-    far = max(kinds, key=lambda kind: abs(kind.distance))
+    kinds, gains = (report.real_only, report.unit, report.best), (report.unit_gain, report.best_gain)
+    far = max(*kinds, *gains, key=lambda kind: abs(kind.distance))
+    name, words = ("gain", gain) if far in gains else ("accuracy", percent)
     told = (
-        f"measured {percent(far.measured.value)}, predicted {percent(far.predicted.value)} ± "
+        f"{name} measured {words(far.measured.value)}, predicted {words(far.predicted.value)} ± "
         f"{100 * far.predicted.error:.1f}, {abs(far.distance):.1f} errors apart at worst"
     )
     said = [f"The prediction {'held' if report.held else 'did NOT hold'}: {told}."]
@@ -172,12 +173,12 @@ def data_verdict(report: "DataReport") -> tuple[str, ...]:
         source = "prediction"
     else:
         real = report.real_only.measured.value
-        gains = [x.value if abs(x.value) > 2 * x.error else 0.0 for x in (report.unit_gain, report.best_gain)]
-        unit, best = real + gains[0], real + max(gains)
+        rises = [x.measured.value if abs(x.measured.value) > 2 * x.measured.error else 0.0 for x in gains]
+        unit, best = real + rises[0], real + max(rises)
         source = "measurement"
     said.append(f"{weighing(real, unit, best, report.best.weight)} (by the {source}).")
     if failed:
-        said.append(f"These assumptions look violated: {'; '.join(failed)}. Trust the measurement.")
+        said.append(f"These checks failed: {'; '.join(failed)}. Trust the measurement.")
     elif report.held:
         said.append("No assumption looks violated.")
     else:
