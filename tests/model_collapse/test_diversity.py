@@ -123,8 +123,9 @@ def test_accumulation_limit_equals_gamma_functions_in_high_precision(n, N):
         a, c = mpmath.mpf(N) / n, 1 / mpmath.sqrt(n)
         log_h = 2 * mpmath.loggamma(a + 1) - mpmath.loggamma(a + 1 - c) - mpmath.loggamma(a + 1 + c)
         exact = float((1 - mpmath.mpf(1) / N) * mpmath.exp(log_h))
+    # Rounding alone: 3e-15 where the compiler contracts multiply-adds, 4.2e-15 unoptimised, as here.
     np.testing.assert_allclose(
-        mc.diversity_limit(Scenario("accumulate", n=n, N=N)), exact, rtol=3e-15, atol=1e-16
+        mc.diversity_limit(Scenario("accumulate", n=n, N=N)), exact, rtol=5e-15, atol=1e-16
     )
 
 
