@@ -16,12 +16,14 @@ from theorysim.lood import (
     random_features,
     rbf,
 )
+from theorysim.lood.kernels import by_inner_products
 
 # Minutes of compilation in all; the reference values and channels run always.
 pytestmark = pytest.mark.slow
 
 ALL = {
     "rbf": rbf(length_scale=0.7, variance=2.0),
+    "rbf by products": by_inner_products(rbf(length_scale=0.7, variance=2.0)),
     "relu": mlp("relu", depth=3, sw2=2.0, sb2=0.1),
     "relu ntk": mlp("relu", depth=3, sw2=2.0, sb2=0.0, get="ntk"),
     "gelu": mlp("gelu", depth=2, sw2=1.5, sb2=0.1),
@@ -55,6 +57,14 @@ def test_derivatives_in_the_queries_are_finite_at_the_records_and_right_beside_t
     np.testing.assert_allclose(
         slope, (kernel(Q + step, X)[0] - kernel(Q - step, X)[0]) / 2e-6, rtol=1e-6, atol=1e-8
     )
+
+
+def test_inner_products_keep_the_slope_where_rounding_takes_the_distance():
+    """At 1e-9 from a record the squared distance is 1e-18, its rounding error 1e-16, the slope -1e-9."""
+    x = 3 + X
+    q = x[2:3] + jnp.array([[1e-9, 0.0]])
+    slope = jax.grad(lambda q: by_inner_products(rbf())(x, q)[2, 0])(q)
+    np.testing.assert_allclose(slope, x[2:3] - q, atol=1e-14)
 
 
 @pytest.mark.parametrize("phi", ["relu", "gelu", "sin"])

@@ -44,7 +44,7 @@ from theorysim.numerics.gaussian import (
 from theorysim.numerics.products import matmul
 from theorysim.numerics.validation import choice, positive_int, real, scalar
 
-__all__ = ["Kernel", "as_kernel", "edge_of_chaos_kernel", "mlp", "rbf"]
+__all__ = ["Kernel", "as_kernel", "by_inner_products", "edge_of_chaos_kernel", "mlp", "rbf"]
 
 Kernel: TypeAlias = Callable[[Any, Any], Array]
 Which: TypeAlias = Literal["nngp", "ntk"]
@@ -68,6 +68,21 @@ def as_kernel(kernel: Any) -> Partial:
     return Partial(kernel)
 
 
+def by_inner_products(kernel: Partial) -> Partial:
+    """The same kernel, made of inner products: mapped over many inputs, of one product of matrices.
+
+    Only `rbf` changes: with |x| in length scales from the mean of the first inputs, its squared distances get
+    an error of eps |x|^2, and their derivatives one of eps |x|.
+
+    Example:
+        >>> x = jnp.array([[1.0, 0.0], [0.6, 0.8]])
+        >>> print(by_inner_products(rbf())(x, x) - rbf()(x, x))
+        [[0. 0.]
+         [0. 0.]]
+    """
+    return Partial(_rbf_by_products, **kernel.keywords) if kernel.func is _rbf else kernel
+
+
 def rbf(*, length_scale: ArrayLike = 1.0, variance: ArrayLike = 1.0) -> Partial:
     """The kernel variance exp(-|x - x'|^2 / (2 length_scale^2)).
 
@@ -78,7 +93,7 @@ def rbf(*, length_scale: ArrayLike = 1.0, variance: ArrayLike = 1.0) -> Partial:
     Returns:
         The kernel. A Gram matrix of n and m inputs holds n m d numbers while it is made if n m d <= 2^22, and
         then the distance of close inputs has all its digits; beyond, it comes from inner products, with an
-        error of eps |x|^2.
+        error of eps |x|^2, |x| from the mean.
 
     Raises:
         ValueError: a parameter <= 0.
@@ -172,17 +187,30 @@ _DIRECT = 2**22
 
 
 def _rbf(x1, x2, *, length_scale, variance):
-    same, dtype = x1 is x2, jnp.result_type(x1, x2)
-    scale = jnp.asarray(length_scale, dtype).reshape(1, -1)
-    x1, x2 = (jnp.asarray(x, dtype) / scale for x in (x1, x2))
-    if len(x1) * x2.size <= _DIRECT:
-        square = ((x1[:, None] - x2[None]) ** 2).sum(-1)
-    else:
-        square = (x1**2).sum(1)[:, None] + (x2**2).sum(1)[None] - 2 * matmul(x1, x2.T)
-        square = jnp.maximum(square, 0)
-        if same:
-            square = jnp.where(jnp.eye(len(square), dtype=bool), 0, square)
+    dtype = jnp.result_type(x1, x2)
+    if len(x1) * jnp.size(x2) > _DIRECT:
+        return _rbf_by_products(x1, x2, length_scale=length_scale, variance=variance)
+    x1, x2 = _in_lengths(x1, x2, length_scale)
+    square = ((x1[:, None] - x2[None]) ** 2).sum(-1)
     return jnp.asarray(variance, dtype) * jnp.exp(-square / 2)
+
+
+def _rbf_by_products(x1, x2, *, length_scale, variance):
+    same, dtype = x1 is x2, jnp.result_type(x1, x2)
+    x1, x2 = _in_lengths(x1, x2, length_scale)
+    centre = x1.mean(0, keepdims=True)
+    x1, x2 = x1 - centre, x2 - centre
+    half = (((x1**2).sum(1) / 2)[:, None] + ((x2**2).sum(1) / 2)[None]) - matmul(x1, x2.T)
+    # Never cut off at 0, as the derivative of what rounding makes negative would be.
+    if same:
+        half = jnp.where(jnp.eye(len(half), dtype=bool), 0, half)
+    return jnp.asarray(variance, dtype) * jnp.exp(-half)
+
+
+def _in_lengths(x1, x2, length_scale):
+    dtype = jnp.result_type(x1, x2)
+    scale = jnp.asarray(length_scale, dtype).reshape(1, -1)
+    return jnp.asarray(x1, dtype) / scale, jnp.asarray(x2, dtype) / scale
 
 
 @lru_cache(maxsize=64)

@@ -21,15 +21,17 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from theorysim.lood.arguments import inputs, members_of
-from theorysim.lood.kernels import Kernel, as_kernel
-from theorysim.lood.queries import query_lood_of
+from theorysim.lood.kernels import Kernel, as_kernel, by_inner_products
+from theorysim.lood.queries import channel_of, lood_of_halves, query_lood_of
 from theorysim.numerics.gaussian import safe_ratio, safe_sqrt
 from theorysim.numerics.gp import factor, labels
 from theorysim.numerics.minimise import lbfgs
+from theorysim.numerics.products import matmul
 from theorysim.numerics.validation import choice, positive_int, real
 
 __all__ = ["Domain", "Objective", "OptimalQuery", "Starts", "optimal_query"]
@@ -145,15 +147,22 @@ def optimal_query(
 
 @partial(jax.jit, static_argnames=("queries", "starts", "steps", "objective", "domain"))
 def _optimal(key, kernel, X, y, S, cholesky, start_noise, *, queries, starts, steps, objective, domain):
-    def value(Q):
-        seen = query_lood_of(kernel, X, y, S, Q, cholesky)
+    def chosen(seen):
         return seen.kl if objective == "kl" else seen.mean_distance
 
-    to_query, to_free = _maps(X, domain)
+    def value(Q):
+        return chosen(query_lood_of(kernel, X, y, S, Q, cholesky))
+
+    # The inverse, once: an evaluation is a few products, which are those of matrices once it is mapped.
+    inverse = solve_triangular(cholesky, jnp.eye(len(X), dtype=X.dtype), lower=True)
+    directions, z = channel_of(inverse[:, S], matmul(inverse, y))
+    fast, (to_query, to_free) = by_inner_products(kernel), _maps(X, domain)
 
     def loss(free):
+        Q = to_query(free)
+        seen = chosen(lood_of_halves(directions, z, matmul(inverse, fast(X, Q)), fast(Q, Q)))
         # Flat at 0 rather than -inf where nothing is left to see.
-        return -jnp.log(jnp.maximum(value(to_query(free)), jnp.finfo(X.dtype).tiny))
+        return -jnp.log(jnp.maximum(seen, jnp.finfo(X.dtype).tiny))
 
     free = jax.vmap(to_free)(_starting_points(key, X, S, queries, starts, start_noise))
     ends = jax.vmap(lambda start: lbfgs(loss, start, max_steps=steps))(free)

@@ -26,7 +26,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import cho_solve, solve_triangular
+from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
@@ -38,7 +38,7 @@ from theorysim.numerics.gp import factor, inverse_diagonal, labels
 from theorysim.numerics.products import matmul
 from theorysim.numerics.validation import floating
 
-__all__ = ["query_leverage", "query_lood", "query_lood_of"]
+__all__ = ["channel_of", "lood_of_halves", "query_leverage", "query_lood", "query_lood_of"]
 
 
 def query_lood(kernel: Kernel, X: ArrayLike, y: ArrayLike, S: Any, Q: ArrayLike, *, noise: ArrayLike) -> Lood:
@@ -94,14 +94,50 @@ def query_lood_of(
         >>> print(query_lood_of(rbf(), x, one, jnp.array([0]), x[:1], cholesky).kl.round(6))
         0.133713
     """
-    columns = cho_solve((cholesky, True), jax.nn.one_hot(S, len(X), dtype=X.dtype).T)
-    L = _inverse_factor(columns[S])
-    z = matmul(L.T, matmul(columns.T, y))
-    cross = kernel(X, Q)
-    w = matmul(columns.T, cross)
-    half = solve_triangular(cholesky, cross, lower=True)
-    projected = matmul(L.T, w)
-    cov = kernel(Q, Q) - matmul(half.T, half) + matmul(projected.T, projected)
+    n, p, k = len(X), len(S), y.shape[1]
+    own = jax.nn.one_hot(S, n, dtype=X.dtype).T
+    halves = solve_triangular(cholesky, jnp.concatenate([own, y, kernel(X, Q)], axis=1), lower=True)
+    return lood_of_halves(*channel_of(halves[:, :p], halves[:, p : p + k]), halves[:, p + k :], kernel(Q, Q))
+
+
+def channel_of(
+    half_S: Float[Array, "n p"], half_y: Float[Array, "n k"]
+) -> tuple[Float[Array, "n p"], Float[Array, "p k"]]:
+    """What the records S add to a model, in its own units: H_S L, of orthonormal columns, and z.
+
+    Args:
+        half_S: H_S, the columns S of the inverse of the Cholesky factor of all records: B_SS = H_S' H_S.
+        half_y: that inverse times the labels.
+
+    Example:
+        >>> print(channel_of(jnp.full((1, 1), 2.0), jnp.ones((1, 1)))[0])
+        [[1.]]
+    """
+    directions = matmul(half_S, _inverse_factor(matmul(half_S.T, half_S)))
+    return directions, matmul(directions.T, half_y)
+
+
+def lood_of_halves(
+    directions: Float[Array, "n p"],
+    z: Float[Array, "p k"],
+    half: Float[Array, "n q"],
+    query_gram: Float[Array, "q q"],
+) -> Lood:
+    """All divergences at queries, from `channel_of` and the kernel half-way to the posterior.
+
+    Args:
+        directions: H_S L.
+        z: L^-1 r.
+        half: inverse of the Cholesky factor times k(X, Q).
+        query_gram: k(Q, Q).
+
+    Example:
+        >>> half = jnp.full((1, 1), 0.5)
+        >>> print(lood_of_halves(jnp.ones((1, 1)), jnp.ones((1, 1)), half, jnp.ones((1, 1))).mean_distance)
+        0.25
+    """
+    projected = matmul(directions.T, half)
+    cov = query_gram - matmul(half.T, half) + matmul(projected.T, projected)
     if len(cov) == 1:
         G = jnp.sqrt(cov)
         U = projected.T / G

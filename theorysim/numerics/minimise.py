@@ -1,8 +1,10 @@
 """Minimisation of a smooth function by L-BFGS, under `jit`, `vmap` and inside of sweeps.
 
-Directions are optax's (memory 10; J. Nocedal, S. Wright, *Numerical Optimization*, 2006, section 7.2). The
-step along one is halved until the loss falls (section 3.1), and every trial is an iteration of the one loop:
-under `vmap` a lane that halves holds up no other, and all take as many trials as the slowest needs in total.
+Directions come from the last ten moves and turns of the gradient by the two loops of J. Nocedal and
+S. Wright, *Numerical Optimization* (2006), algorithm 7.4. The step along one is shortened, by a parabola,
+until the loss falls (section 3.5), or its slope where rounding hides that (W. Hager, H. Zhang, 2005). Every
+trial is an iteration of the one loop: under `vmap` a lane that shortens its step holds up no other, and all
+take as many trials as the slowest needs in total.
 
 Example:
     >>> import jax.numpy as jnp
@@ -11,10 +13,10 @@ Example:
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -24,6 +26,7 @@ __all__ = ["lbfgs"]
 
 # A step must bring this part of the decrease that its slope promises; below the least length nothing is left.
 _ARMIJO, _LEAST = 1e-4, 1e-6
+_MEMORY = 10
 
 
 def lbfgs(
@@ -52,7 +55,7 @@ def lbfgs(
         [3.]
     """
     max_steps = positive_int(max_steps, "max_steps")
-    directions, value_and_slope = optax.scale_by_lbfgs(), jax.value_and_grad(loss)
+    value_and_slope = jax.value_and_grad(lambda x: loss(x.reshape(start.shape)))
     eps = float(jnp.finfo(start.dtype).eps)
     flat = eps**0.5 / 100 if tolerance is None else tolerance
 
@@ -61,28 +64,68 @@ def lbfgs(
         return (count < max_steps) & (jnp.abs(slope).max() > flat) & (size > _LEAST)
 
     def step(state):
-        x, value, slope, memory, direction, size, count = state
+        x, value, slope, past, direction, size, count = state
         trial = x - size * direction
         new_value, new_slope = value_and_slope(trial)
-        lower = new_value <= value - _ARMIJO * size * jnp.vdot(direction, slope)
-        # Near the minimum rounding hides the decrease of the loss, but not yet that of its gradient.
+        fall, new_fall = jnp.vdot(direction, slope), jnp.vdot(direction, new_slope)
+        lower = new_value <= value - _ARMIJO * size * fall
+        # Near the minimum rounding hides the decrease of the loss, but not yet that of its slope, which for a
+        # parabola says the same.
         hidden = new_value <= value + 1e3 * eps * (1 + jnp.abs(value))
-        good = lower | (hidden & (jnp.abs(new_slope).max() < jnp.abs(slope).max()))
+        good = lower | (hidden & (-new_fall <= (1 - 2 * _ARMIJO) * fall))
         good = good & jnp.isfinite(new_slope).all()
-        # Where the loss curves down along the step, the past says nothing about a minimum: begin anew.
-        curved = jnp.vdot(trial - x, new_slope - slope) > 0
-        known = _where(curved, memory, directions.init(trial))
-        new_direction, new_memory = directions.update(new_slope, known, trial)
-        taken = trial, new_value, new_slope, new_memory, new_direction, jnp.ones_like(size)
-        halved = x, value, slope, memory, direction, size / 2
-        return (*_where(good, taken, halved), count + 1)
+        new_past = _remembered(past, trial - x, new_slope - slope)
+        taken = trial, new_value, new_slope, new_past, _direction(new_past, new_slope), jnp.ones_like(size)
+        shorter = x, value, slope, past, direction, size * _shorter(new_value - value, size * fall)
+        return (*jax.tree.map(lambda a, b: jnp.where(good, a, b), taken, shorter), count + 1)
 
-    value, slope = value_and_slope(start)
-    direction, memory = directions.update(slope, directions.init(start), start)
-    first = (start, value, slope, memory, direction, jnp.ones((), start.dtype), 0)
-    end = lax.while_loop(steep, step, first)[0]
-    return jnp.where(loss(end) <= loss(start), end, start)
+    x = start.ravel()
+    value, slope = value_and_slope(x)
+    blank = jnp.zeros((_MEMORY, x.size), x.dtype)
+    past = _Past(blank, blank, blank[:, 0])
+    first = (x, value, slope, past, _direction(past, slope), jnp.ones((), x.dtype), 0)
+    end, end_value, *_ = lax.while_loop(steep, step, first)
+    return jnp.where(end_value <= value, end, x).reshape(start.shape)
 
 
-def _where(condition, one, other):
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)
+def _shorter(rise, fall):
+    """Where the parabola through both ends, of this slope at the first, is least: a part of the step."""
+    bend = 2 * (rise + fall)
+    return jnp.where(bend > 0, jnp.clip(fall / jnp.where(bend > 0, bend, 1), 0.1, 0.5), 0.5)
+
+
+class _Past(NamedTuple):
+    """Moves s, turns t of the gradient along them, and 1/(s.t), newest last; 0 for those to be ignored."""
+
+    moves: Array
+    turns: Array
+    weights: Array
+
+
+def _remembered(past, move, turn):
+    def pushed(old, new):
+        return jnp.concatenate([old[1:], new[None]])
+
+    curvature = jnp.vdot(move, turn)
+    curved = curvature > 0
+    weights = pushed(past.weights, 1 / jnp.where(curved, curvature, 1))
+    # Where the loss curves down along the step, the past says nothing about a minimum: begin anew.
+    return _Past(pushed(past.moves, move), pushed(past.turns, turn), jnp.where(curved, weights, 0))
+
+
+def _direction(past, slope):
+    """The slope times an estimate of the inverse Hessian; without a past, no longer than 1."""
+    # Unrolled: scanning over the memory would transpose it under vmap.
+    pairs = [tuple(x[i] for x in past) for i in range(_MEMORY)]
+    shares = []
+    for move, turn, weight in reversed(pairs):
+        shares.append(weight * jnp.vdot(move, slope))
+        slope = slope - shares[-1] * turn
+    _, turn, weight = pairs[-1]
+    steepness = weight * jnp.vdot(turn, turn)
+    known = steepness > 0
+    length = jnp.sqrt(jnp.vdot(slope, slope))
+    slope = slope / jnp.where(known, steepness, jnp.maximum(length, 1))
+    for (move, turn, weight), share in zip(pairs, reversed(shares), strict=True):
+        slope = slope + (share - weight * jnp.vdot(turn, slope)) * move
+    return slope
