@@ -15,6 +15,7 @@ from theorysim.numerics.gaussian import (
     NAMES,
     activation,
     angle,
+    angle_of_correlation,
     checked_activation,
     derivative,
     determinant,
@@ -23,6 +24,7 @@ from theorysim.numerics.gaussian import (
     sine_less_theta_cosine,
     two_point,
 )
+from theorysim.numerics.gaussian.angles import _ARCSINE, _ARCSINE_NARROW
 
 ACTIVATIONS = (*NAMES, 0.2, -0.5)
 SMOOTH = ("linear", "erf", "sin", "cos", "gelu", "tanh")
@@ -198,6 +200,45 @@ def test_angle_keeps_relative_precision_down_to_one_part_in_2_24():
     narrow = angle(*(jnp.asarray(x) for x in (one, one, q12)))
     np.testing.assert_allclose(narrow, expected, rtol=3e-7)
     assert determinant(jnp.float32(1), jnp.float32(1), jnp.float32(1)) == 0
+
+
+@pytest.mark.parametrize(("table", "error"), [(_ARCSINE, 2.1e-17), (_ARCSINE_NARROW, 2.7e-9)])
+def test_the_polynomial_of_the_arcsine_interpolates_it_with_the_error_stated(table, error):
+    with mpmath.workdps(50):
+
+        def ratio(square) -> Any:
+            return mpmath.asin(mpmath.sqrt(square)) / mpmath.sqrt(square) if square else mpmath.mpf(1)
+
+        half = mpmath.mpf(1) / 2
+        exact: Any = mpmath.chebyfit(ratio, [0, half], len(table), asc=True)
+        for square in mpmath.linspace(0, half, 101):
+            assert abs(mpmath.polyval(exact, square, asc=True) / ratio(square) - 1) < error
+        np.testing.assert_allclose(table, [float(value) for value in exact], rtol=1e-15)
+
+
+@pytest.mark.parametrize(("dtype", "digits", "rtol"), [(np.float32, 24, 2.5e-7), (np.float64, 53, 4e-16)])
+def test_angle_of_a_correlation_equals_high_precision_up_to_both_ends(dtype, digits, rtol):
+    near = 1 - 2.0 ** -np.arange(1, digits)
+    c = np.concatenate([near, -near, np.linspace(-1, 1, 301)]).astype(dtype)
+    with mpmath.workdps(40):
+        exact: Any = [mpmath.acos(mpmath.mpf(float(value))) for value in c]
+        expected = np.array([float(value) for value in exact])
+        slopes: Any = [-1 / mpmath.sqrt(1 - mpmath.mpf(float(value)) ** 2) for value in c if abs(value) < 1]
+    ours = jax.jit(angle_of_correlation)(jnp.asarray(c))
+    assert ours.dtype == dtype
+    np.testing.assert_allclose(ours, expected, rtol=rtol, atol=0)
+    gradient = jax.jit(jax.vmap(jax.grad(angle_of_correlation)))(jnp.asarray(c))
+    np.testing.assert_allclose(gradient[np.abs(c) < 1], np.array([float(s) for s in slopes]), rtol=rtol)
+
+
+def test_angle_of_a_correlation_has_finite_derivatives_at_its_ends_and_keeps_nan():
+    c = jnp.array([1.0, -1.0, 1.5, -1.5])
+    np.testing.assert_array_equal(angle_of_correlation(c), np.array([0, np.pi, 0, np.pi]))
+    first = jax.grad(angle_of_correlation)
+    for derivative_of in (first, jax.grad(first)):
+        np.testing.assert_array_equal(jax.vmap(derivative_of)(c), 0)
+    np.testing.assert_allclose(jax.grad(first)(0.6), -0.6 / 0.64**1.5, rtol=1e-14)
+    assert jnp.isnan(angle_of_correlation(jnp.nan))
 
 
 def test_the_odd_function_of_the_angle_equals_high_precision():

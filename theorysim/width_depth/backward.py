@@ -36,8 +36,9 @@ from theorysim.width_depth.forward import gram, map_networks, times_factor
 
 __all__ = ["NetworkDraws", "sample_ntk"]
 
-# Numbers that the networks of one batch hold: most of them are read once, on the way back.
-_BATCH_SIZE = 2**21
+# Numbers that the networks of one batch hold: most of them are read once, on the way back, so that the cache
+# matters less than the few operations at once of small batches.
+_BATCH_SIZE = 2**24
 
 
 class NetworkDraws(NamedTuple):
@@ -78,7 +79,7 @@ def sample_ntk(
         train_input: whether W_in is trained, which adds g_0 K0 to the NTK (static).
 
     Returns:
-        NetworkDraws. Memory 3 n k L numbers a network.
+        NetworkDraws. Memory 3 n k L numbers a network, of which a batch holds one or up to 2^24 numbers.
 
     Raises:
         ValueError: K0 that cannot be, negative scales, sizes below 1, or unknown phi.

@@ -125,7 +125,9 @@ def map_networks(
         (3,)
     """
     keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(num))
-    return lax.map(sample, keys, batch_size=max(1, min(num, budget // size)))
+    batches = -(-num // max(1, budget // size))
+    # As even as can be: a smaller last batch is a second program to compile.
+    return lax.map(sample, keys, batch_size=-(-num // batches))
 
 
 def gram(P: Float[Array, "n k"]) -> Float[Array, "k k"]:

@@ -174,7 +174,8 @@ def _method(method, phi, kinks, x1, x2):
     static_argnames=("phi", "kinks", "get", "method", "train_input", "same", "rows", "nodes"),
 )
 def _kernels(x1, x2, depth, *, phi, kinks, get, method, train_input, same, rows, nodes):
-    units, variances = zip(*map(_normalised, (x1, x2)), strict=True)
+    first = _normalised(x1)
+    units, variances = zip(first, first if same else _normalised(x2), strict=True)
     slope = leaky_slope(phi)
     if slope is not None:
         rule = _homogeneous(slope, depth, variances[1], get, method, train_input, nodes)
@@ -239,11 +240,11 @@ def _homogeneous(slope, depth, variances, get, method, train_input, nodes):
 
     def rule(c, row_variances):
         s = safe_sqrt(row_variances)[:, None] * safe_sqrt(variances)[None] * growth
-        correlation, tangent, gain = evaluate(c)
+        correlation, ntk, gain = evaluate(c)
         zero = s == 0
         values = {
             "nngp": s * correlation,
-            "ntk": s * (tangent + correlation),
+            "ntk": s * ntk,
             "grad": jnp.where(zero, alone, gain * growth),
         }
         return {name: values[name] for name in get}
@@ -252,28 +253,34 @@ def _homogeneous(slope, depth, variances, get, method, train_input, nodes):
 
 
 def _by_layers(layers):
-    """Correlation, tangent and slope after the last layer, as functions of the correlation at the first."""
+    """Correlation, NTK and slope at unit variance, over the growth, as functions of the first correlation."""
 
     def evaluate(c):
         curves = layers(angle_of_correlation(c))
-        return _attach(c, jnp.cos(curves.theta), curves.slope), curves.tangent, curves.slope
+        correlation = _attach(c, jnp.cos(curves.theta), curves.slope)
+        return correlation, curves.tangent + correlation, curves.slope
 
     return evaluate
 
 
 def _by_table(layers, nodes, dtype):
     """The same from polynomials in the angle, exact at c = 1."""
-    curves = layers(chebyshev_nodes(nodes, 0.0, math.pi, dtype))
-    correlation, *table = (chebyshev_fit(v) for v in (jnp.cos(curves.theta), curves.tangent, curves.slope))
-    at_one = layers(jnp.zeros((), dtype))
+    # The end of the interval besides its nodes, which are inside.
+    points = jnp.concatenate([chebyshev_nodes(nodes, 0.0, math.pi, dtype), jnp.zeros(1, dtype)])
+    curves = layers(points)
+    correlation = jnp.cos(curves.theta)
+    values = jnp.stack([correlation, curves.tangent + correlation, curves.slope], axis=1)
+    fits = chebyshev_fit(values[:-1])
+    _, ntk_at_one, slope_at_one = values[-1]
 
     def evaluate(c):
         theta = angle_of_correlation(c)
-        tangent, gain = (
+        ntk, gain = (
             jnp.where(c == 1, exact, clenshaw(fit, theta, 0.0, math.pi))
-            for fit, exact in zip(table, at_one[1:], strict=True)
+            for fit, exact in ((fits[:, 1], ntk_at_one), (fits[:, 2], slope_at_one))
         )
-        return _correlation(c, correlation, table[1], at_one.slope), tangent, gain
+        correlation = _correlation(c, fits[:, 0], fits[:, 2], slope_at_one)
+        return correlation, _attach(c, ntk, slope_at_one), gain
 
     return evaluate
 
