@@ -8,10 +8,13 @@ output f = z_{depth + 1}, descends over the records D less S
 
     1/2 sum_{i in D less S} |f(x_i) - y_i|^2 + (noise/2) |theta - theta_0|^2
 
-by heavy ball, at the rates that are best for curvatures between noise and edge + noise. As the width N grows
-it becomes the linear model of its tangent kernel T: the outputs are normal over keys, with the covariance
-function of the network at the start (NNGP) before training, and a mean that is kernel regression with T and
-ridge `noise` after it. J. Lee et al. (2019), arXiv 1902.06720; momentum by B. Polyak (1964).
+by heavy ball, at the rates that are best for curvatures between noise and edge + noise. Of few records,
+n <= 2 d, the first layer moves by their kernel, without W_1, which takes one product a step for two.
+
+As the width N grows it becomes the linear model of its tangent kernel T: the outputs are normal over keys,
+with the covariance function of the network at the start (NNGP) before training, and a mean that is kernel
+regression with T and ridge `noise` after it. J. Lee et al. (2019), arXiv 1902.06720; momentum by B. Polyak
+(1964).
 
 Example:
     >>> x, y = jnp.eye(3), jnp.array([1.0, -1.0, 1.0])
@@ -34,14 +37,15 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from jax import lax
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from theorysim.networks.mlp import MLP
-from theorysim.networks.train import functional, train
 from theorysim.numerics import gaussian
 from theorysim.numerics.gp import labels
 from theorysim.numerics.gram import check_finite
+from theorysim.numerics.products import matmul
 from theorysim.numerics.validation import floating, positive_int, real, scalar
 
 __all__ = ["LeftOutNetwork", "left_out_outputs"]
@@ -145,37 +149,72 @@ def left_out_outputs(
 
 @partial(jax.jit, static_argnames=("activation", "depth", "width", "steps"))
 def _train(key, kept, X, y, *, noise, edge, sw2, sb2, activation, depth, width, steps):
-    (apply, start), rows = _network(key, X, y, sw2, sb2, activation, depth, width), kept[:, None]
+    phi, widths = gaussian.activation(activation), (X.shape[1], *[width] * depth, y.shape[1])
+    first, *later = _layers(key, widths, phi, X.dtype, sw2, sb2)
+    lift, pull, metric = _first_layer(X, first.scale, first.bias_scale)
 
-    def objective(params, _):
-        missed = jnp.where(rows, apply(params, X) - y, 0)
-        moved = jax.tree.map(jnp.subtract, params, start)
-        return (jnp.vdot(missed, missed) + noise * optax.tree.norm(moved, squared=True)) / 2
+    # Transposed, records last: products with `lift` are one for all networks of a batch.
+    def outputs(z, params):
+        for (weight, bias), layer in zip(params, later, strict=True):
+            z = layer.scale * matmul(weight.T, phi(z)) + layer.bias_scale * bias[:, None]
+        return z
+
+    def half_squares(z, params):
+        return (jnp.where(kept[None], outputs(z, params) - y.T, 0) ** 2).sum() / 2
+
+    start = [layer.start for layer in later]
+
+    def gradient(z, moved, params):
+        of_z, of_params = jax.grad(half_squares, (0, 1))(z, params)
+        of_first = of_z if pull is None else matmul(of_z, pull)
+        ridge = jax.tree.map(lambda g, p, p0: g + noise * (p - p0), of_params, params, start)
+        return of_first + noise * moved, ridge
 
     largest, least = jnp.sqrt(edge + noise), jnp.sqrt(noise)
-    heavy_ball = optax.sgd(4 / (largest + least) ** 2, momentum=((largest - least) / (largest + least)) ** 2)
-    params = train(objective, start, heavy_ball, num_steps=steps, record_every=steps).params
-    return LeftOutNetwork(apply(params, X), optax.tree.norm(jax.grad(objective)(params, None)))
+    rate, momentum = 4 / (largest + least) ** 2, ((largest - least) / (largest + least)) ** 2
+
+    def step(state, _):
+        z, params, speed = state
+        speed = jax.tree.map(lambda v, g: momentum * v - rate * g, speed, gradient(z, *params))
+        # z by what moves, not from where all is: coordinates that lift nothing may be huge.
+        return (z + matmul(speed[0], lift), jax.tree.map(jnp.add, params, speed), speed), None
+
+    z = first.scale * matmul(first.start[0].T, X.T) + first.bias_scale * first.start[1][:, None]
+    params = jnp.zeros((width, len(lift)), X.dtype), start
+    at_rest = jax.tree.map(jnp.zeros_like, params)
+    (z, params, _), _ = lax.scan(step, (z, params, at_rest), length=steps)
+    of_first, of_later = gradient(z, *params)
+    squares = jnp.vdot(of_first, of_first if metric is None else matmul(of_first, metric))
+    norm = jnp.sqrt(squares + optax.tree.norm(of_later, squared=True))
+    return LeftOutNetwork(outputs(z, params[1]).T, norm)
 
 
-def _network(key, X, y, sw2, sb2, activation, depth, width):
-    """The network as a pure function of standard normal parameters, and a draw of them."""
-    widths = (X.shape[1], *[width] * depth, y.shape[1])
-    ones = (1.0,) * (depth + 1)
-    model = MLP(
-        widths,
-        activation=gaussian.activation(activation),
-        weight_std=ones,
-        bias_std=ones,
-        multipliers=[jnp.sqrt(sw2 / fan_in) for fan_in in widths[:-1]],
-        dtype=X.dtype,
-        rngs=nnx.Rngs(key),
-    )
-    network = functional(model)
+class _Layer(NamedTuple):
+    """Weights and biases at the start, and what multiplies them."""
 
-    def apply(params, x):
-        # The biases of an MLP have no multipliers: scaled here, they add sb2 to the tangent kernel.
-        biases = jax.tree.map(lambda b: jnp.sqrt(sb2) * b, params["biases"])
-        return network.apply(nnx.State({"weights": params["weights"], "biases": biases}), x)
+    start: tuple[Array, Array]
+    scale: Array
+    bias_scale: Array
 
-    return apply, network.params
+
+def _layers(key, widths, phi, dtype, sw2, sb2):
+    ones = (1.0,) * (len(widths) - 1)
+    model = MLP(widths, activation=phi, weight_std=ones, bias_std=ones, dtype=dtype, rngs=nnx.Rngs(key))
+    return [
+        _Layer((weight[...], bias[...]), jnp.sqrt(sw2 / fan_in), jnp.sqrt(sb2))
+        for weight, bias, fan_in in zip(model.weights, model.biases, widths[:-1], strict=True)
+    ]
+
+
+def _first_layer(X, scale, bias_scale):
+    """What takes a move of the first layer's coordinates to one of z_1, a gradient back, and their metric.
+
+    With F = (scale X, bias_scale 1), z_1 moves by F times the move of weights and biases. Of few records that
+    is F' C, and C the coordinates: F F', the kernel of layer 0, takes them to z_1, and nothing goes back.
+    """
+    n, d = X.shape
+    F = jnp.concatenate([scale * X, jnp.broadcast_to(bias_scale, (n, 1))], axis=1)
+    if n > 2 * d:
+        return F.T, F, None
+    K = matmul(F, F.T)
+    return K, None, K
