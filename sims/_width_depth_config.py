@@ -11,6 +11,8 @@ from theorysim.numerics.validation import positive_int
 
 # Correlation of the two inputs of every experiment on pairs; their norms are |a|^2 = |b|^2 = d.
 CORRELATION = 0.2
+# Layers without branch scales, whose covariances grow like 1.5^L: at 1750 they leave the range of float64.
+_DEEPEST = 1600
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +67,11 @@ class Config:
                 raise ValueError(
                     f"{name} must be at least {count} increasing integers >= {least}, got {values}"
                 )
+        if self.square_sizes[-1] > _DEEPEST:
+            raise ValueError(
+                f"square_sizes must be at most {_DEEPEST}, as without branch scales covariances overflow, "
+                f"got {self.square_sizes}"
+            )
 
 
 class Split(NamedTuple):

@@ -1,6 +1,7 @@
 """Two-point functions: closed forms against quadrature, limits, derivatives of every order, the one suite."""
 
 import itertools
+import math
 from functools import partial
 from typing import Any
 
@@ -323,3 +324,5 @@ def test_activations_are_checked_and_applied():
     assert derivative(activation("relu"))(jnp.zeros(())) == 0.5
     with pytest.raises(ValueError, match="phi must be one of"):
         activation("RELU")
+    with pytest.raises(ValueError, match="activation must be a finite slope, got inf"):
+        checked_activation(math.inf, "activation")

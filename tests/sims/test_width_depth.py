@@ -62,6 +62,7 @@ def test_every_figure_shows_something(out, sim):
         (["--wide", "2"], "wide must be an integer >= 16, got 2"),
         (["--sizes", "8", "4", "16"], "sizes must be at least 3 increasing integers >= 4"),
         (["--square-sizes", "8"], "square_sizes must be at least 2 increasing integers >= 4"),
+        (["--square-sizes", "8", "2000"], "square_sizes must be at most 1600"),
         (["--dense-depth", "0"], "dense_depth must be an integer >= 1, got 0"),
         (["--digit-samples", "7"], "digit_samples must be an integer"),
         (["--digit-networks", "2"], "digit_networks must be an integer >= 4, got 2"),

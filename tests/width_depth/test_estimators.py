@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 import warnings
 from typing import Any
 
@@ -6,12 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import norm
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, WhiteKernel
 from sklearn.utils.estimator_checks import check_estimator
 
 from theorysim.data import digits
-from theorysim.width_depth import InfiniteResNetClassifier, InfiniteResNetRegressor, kernels, schedule
+from theorysim.width_depth import (
+    InfiniteResNetClassifier,
+    InfiniteResNetRegressor,
+    estimators,
+    kernels,
+    schedule,
+)
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3))
@@ -118,6 +126,43 @@ def test_float32_inputs_are_fitted_in_float64():
     np.testing.assert_allclose(single, InfiniteResNetRegressor().fit(X, Y).predict(NEW), atol=2e-3)
 
 
+def test_a_search_that_fails_is_told():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(estimators._SEARCH, "maxiter", 1)
+        with pytest.warns(ConvergenceWarning, match="did not converge in 1 steps"):
+            InfiniteResNetRegressor(depth=2, optimize=True).fit(X, Y)
+    with pytest.raises(ValueError, match="noise must be large enough"):
+        rows = np.repeat(X, 3, axis=0)
+        InfiniteResNetRegressor(tau=30.0, signal=1e4, noise=1e-6, optimize=True).fit(rows, np.repeat(Y, 3))
+
+
+def test_inputs_that_overflow_are_named_when_predicting():
+    model = InfiniteResNetRegressor().fit(X, Y)
+    with pytest.raises(ValueError, match=r"entries of X up to 1e\+200"):
+        model.predict(np.full((1, 3), 1e200))
+    # Where an equation is solved, it is the solver that gives up.
+    with pytest.raises(ValueError, match="tau and X must be so small that the kernel does not overflow"):
+        InfiniteResNetRegressor(activation="gelu", tau=2000.0).fit(X[:2], Y[:2])
+
+
+def test_probabilities_of_many_inputs_take_a_block_at_a_time():
+    model = InfiniteResNetClassifier().fit(X, np.arange(40) % 10)
+    new = np.random.default_rng(1).normal(size=(4000, 3))
+    whole = model.predict_proba(new)
+    parts = np.concatenate([model.predict_proba(new[i : i + 700]) for i in range(0, 4000, 700)])
+    np.testing.assert_allclose(whole, parts, rtol=0, atol=1e-13)
+    scores = model.decision_function(new[:1]) / model._leave_one_out_error()
+    gaps = np.random.default_rng(2).normal(size=(100_000, 10)) + scores
+    share = np.bincount(gaps.argmax(1), minlength=10) / len(gaps)
+    np.testing.assert_allclose(whole[0], share, atol=4 * 0.5 / len(gaps) ** 0.5)
+    tracemalloc.start()
+    model.predict_proba(new)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # All at once the factors of the product alone are 4000 x 10 x 10 x 60 numbers, 190 MB.
+    assert peak < 60e6
+
+
 @pytest.mark.parametrize("kernel", ["nngp", "ntk"])
 def test_digits_are_classified(kernel):
     data = digits()
@@ -155,11 +200,13 @@ def test_identical_inputs_and_inputs_of_norm_zero_are_fitted():
         ({"depth": -1}, "depth must be an integer >= 0, got -1"),
         ({"depth": 1.5}, "depth must be an integer >= 0, got 1.5"),
         ({"depth": math.nan}, "depth must be an integer >= 0, got nan"),
-        ({"activation": "swish"}, "phi must be one of"),
+        ({"activation": "swish"}, "activation must be one of"),
         ({"kernel": "rbf"}, "kernel must be"),
         ({"tau": -1.0}, "tau must be in"),
         ({"noise": -1.0}, "noise must be in"),
         ({"noise": 0.0, "optimize": True}, "noise must be in"),
+        ({"tau": 31.0, "optimize": True}, r"tau must be in \[0.0001, 30\], got 31"),
+        ({"tau": 2000.0}, "tau and X must be so small that the kernel does not overflow, got tau = 2000"),
         ({"signal": 0.0}, "signal must be in"),
     ],
 )

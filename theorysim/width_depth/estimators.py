@@ -13,8 +13,9 @@ NNGP this is the posterior of the Bayesian network. With the tangent kernel the 
 0 and but for the offset, that of networks trained on all layers by gradient descent; the variance is that of
 the process, not of such networks. Depth is a number of layers with alpha_l^2 = tau / depth, or infinity, the
 limit of them all. Inputs meet no bias: scale them to mean squares of order one. Everything is computed in
-float64. Cost O(N^2 d + N^3) to fit; O(N d) for the mean at an input and O(N^2) for its deviation; O(N^3) a
-call of `predict_proba`; whatever the depth if the activation is homogeneous.
+float64. Cost O(N^2 d + N^3) to fit; O(N d) for the mean at an input and O(N^2) for its deviation; O(N^3 + q
+C^2) a call of `predict_proba` at q inputs; whatever the depth if the activation is homogeneous. Memory O(N^2)
+to fit, O(N^2 + q N) for the rest.
 
 Example:
     >>> import numpy as np
@@ -27,6 +28,7 @@ Example:
 """
 
 import math
+import warnings
 from functools import partial
 from typing import Any
 
@@ -37,6 +39,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve, solve_triangular
 from scipy.optimize import minimize
 from scipy.special import ndtr
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
@@ -49,9 +52,13 @@ from theorysim.width_depth.recursion import pair_kernels
 __all__ = ["InfiniteResNetClassifier", "InfiniteResNetRegressor"]
 
 # Where tau, signal and noise are searched for the largest marginal likelihood; variances grow like exp tau.
-_BOUNDS = np.log([(1e-4, 30.0), (1e-4, 1e4), (1e-6, 1e4)])
+_BOUNDS = {"tau": (1e-4, 30.0), "signal": (1e-4, 1e4), "noise": (1e-6, 1e4)}
 _SEARCH = {"ftol": 1e-12, "gtol": 1e-6}
+# The loss where rounding has made K indefinite: worse than anywhere else.
+_INDEFINITE = 1e6
 _HERMITE_NODES = 60
+# Numbers that `predict_proba` holds of a block of inputs, beside their kernel.
+_BLOCK = 2**20
 
 
 class _InfiniteResNet(BaseEstimator):
@@ -80,12 +87,14 @@ class _InfiniteResNet(BaseEstimator):
         """The parameters, checked."""
         if not (isinstance(self.depth, float) and math.isinf(self.depth) and self.depth > 0):
             positive_int(self.depth, "depth", minimum=0)
-        checked_activation(self.activation)
+        checked_activation(self.activation, "activation")
         choice(self.kernel, "kernel", ("nngp", "ntk"))
-        for name in ("tau", "noise", "signal"):
-            value = getattr(self, name)
-            open_at_zero = self.optimize or name == "signal"
-            real(scalar(value, name), name, low=0, low_open=open_at_zero, high_open=True)
+        for name, (low, high) in _BOUNDS.items():
+            value = scalar(getattr(self, name), name)
+            if self.optimize:
+                real(value, name, low=low, high=high)
+            else:
+                real(value, name, low=0, low_open=name == "signal", high_open=True)
         return float(self.tau), float(self.signal), float(self.noise)
 
     def _fit_targets(self, X, Y):
@@ -98,24 +107,35 @@ class _InfiniteResNet(BaseEstimator):
         try:
             self._factor = cho_factor(K, lower=True, overwrite_a=True)
         except LinAlgError:
-            raise ValueError(
-                f"noise must be large enough to make the kernel matrix of {len(X)} inputs positive definite, "
-                f"got {self.noise_:g}"
-            ) from None
+            raise self._singular() from None
         self._ones = cho_solve(self._factor, np.ones(len(X)))
         self.offset_ = self._ones @ Y / self._ones.sum()
         self.dual_coef_ = cho_solve(self._factor, Y - self.offset_)
         return self
 
+    def _singular(self):
+        return ValueError(
+            f"noise must be large enough to make the kernel matrix of {len(self.X_train_)} inputs positive "
+            f"definite, got {self.noise_:g}"
+        )
+
     def _maximise_likelihood(self):
         def loss(theta):
             # By target: the first step of the search is as long as the gradient.
             value, gradient = (part / self._targets.size for part in self._likelihood(theta))
-            # Where rounding has made K indefinite: worse than anywhere else.
-            return (-value, -gradient) if np.isfinite(value) else (1e6, np.zeros_like(theta))
+            return (-value, -gradient) if np.isfinite(value) else (_INDEFINITE, np.zeros_like(theta))
 
-        start = np.log([self.tau_, self.signal_, self.noise_])
-        found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=_BOUNDS, options=_SEARCH)
+        start, bounds = np.log([self.tau_, self.signal_, self.noise_]), np.log(list(_BOUNDS.values()))
+        found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=_SEARCH)
+        if found.fun >= _INDEFINITE:
+            raise self._singular()
+        if not found.success:
+            warnings.warn(
+                f"the search for the largest marginal likelihood did not converge in {found.nit} steps "
+                f"({found.message}): scale the data to variances of order one, or start elsewhere",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
         self.tau_, self.signal_, self.noise_ = np.exp(found.x).tolist()
 
     def _likelihood(self, theta):
@@ -132,7 +152,8 @@ class _InfiniteResNet(BaseEstimator):
             eval_gradient: whether to return the gradient in theta as well.
 
         Returns:
-            A float, or (float, array of 3). O(N^3).
+            A float, or (float, array of 3); NaN where the kernel matrix overflows or is, to rounding, not
+            positive definite. O(N^3).
         """
         check_is_fitted(self)
         if theta is None:
@@ -144,10 +165,26 @@ class _InfiniteResNet(BaseEstimator):
         return (value, gradient) if eval_gradient else value
 
     def _gram(self, X, other=None):
-        """Kernel between the rows of X and those of `other` (X), as float64."""
-        with jax.enable_x64(True):
-            found = _kernel(X, other, self.tau_, self.depth, self.activation, self.kernel)
-            return np.asarray(found, np.float64)
+        """Kernel between the rows of X and those of `other` (X)."""
+        return self._finite(X, _kernel, X, other)
+
+    def _finite(self, X, kernel, *inputs):
+        """The kernel function's values at what follows from X, as float64, or ValueError if they overflow."""
+        try:
+            with jax.enable_x64(True):
+                found = kernel(*inputs, self.tau_, self.depth, self.activation, self.kernel)
+                found = np.asarray(found, np.float64)
+        except jax.errors.JaxRuntimeError as error:
+            # An equation whose solution grows beyond all bounds.
+            if "solver steps" not in str(error):
+                raise
+            found = np.array(np.nan)
+        if not np.isfinite(found).all():
+            raise ValueError(
+                f"tau and X must be so small that the kernel does not overflow, got tau = {self.tau_:g} and "
+                f"entries of X up to {np.abs(X).max():g}"
+            )
+        return found
 
     def _latent(self, X, *, spread):
         """Mean (q, C) and standard deviation (q,) of the process at new inputs."""
@@ -155,11 +192,7 @@ class _InfiniteResNet(BaseEstimator):
         mean = cross @ self.dual_coef_ + self.offset_
         if not spread:
             return mean, None
-        with jax.enable_x64(True):
-            prior = np.asarray(
-                _diagonal(jnp.asarray((X**2).mean(1)), self.tau_, self.depth, self.activation, self.kernel),
-                np.float64,
-            )
+        prior = self._finite(X, _diagonal, (X**2).mean(1))
         half = solve_triangular(self._factor[0], cross.T, lower=True)
         # What is certain may come out negative by rounding.
         process = np.maximum(self.signal_ * prior - (half**2).sum(0), 0)
@@ -182,7 +215,7 @@ class InfiniteResNetRegressor(RegressorMixin, _InfiniteResNet):
         signal: variance of the readout's weights, > 0.
         optimize: whether `fit` replaces tau, signal and noise by those of the largest marginal likelihood
             (a local maximum with tau in [1e-4, 30], signal in [1e-4, 1e4] and noise in [1e-6, 1e4], from the
-            given ones, which must be > 0).
+            given ones, which must lie there; scikit-learn's ConvergenceWarning if the search fails).
 
     Attributes:
         tau_, signal_, noise_: what was used.
@@ -204,8 +237,8 @@ class InfiniteResNetRegressor(RegressorMixin, _InfiniteResNet):
         """Fit to inputs (N, d) and targets (N,) or (N, C).
 
         Raises:
-            ValueError: a parameter out of its range, data that are not finite numbers of these shapes, or a
-                kernel matrix that is singular to rounding without more noise.
+            ValueError: a parameter out of its range, data that are not finite numbers of these shapes, a
+                kernel that overflows, or a kernel matrix that is singular to rounding without more noise.
         """
         X, y = validate_data(self, X, y, dtype=np.float64, copy=True, multi_output=True, y_numeric=True)
         y = np.array(y, np.float64)
@@ -272,14 +305,14 @@ class InfiniteResNetClassifier(ClassifierMixin, _InfiniteResNet):
         """Probability that a class has the largest target, (q, C), were the targets independent and normal.
 
         Their standard deviation is the root-mean-square error of the training targets, each predicted from
-        all others: one number, so that the order of the inputs is that of `decision_function`.
+        all others: one number, so that the order of the inputs is that of `decision_function`. It costs
+        O(N^3) a call, the rest O(q (N + C^2)); memory O(N^2 + q N), and 2^20 numbers (or 60 C) for a block of
+        inputs.
         """
         mean, _ = self._latent(self._new(X), spread=False)
-        nodes, weights = np.polynomial.hermite_e.hermegauss(_HERMITE_NODES)
-        gaps = (mean[:, :, None] - mean[:, None, :]) / self._leave_one_out_error()
-        others = ~np.eye(len(self.classes_), dtype=bool)
-        below = np.where(others[None, :, :, None], ndtr(gaps[..., None] + nodes), 1.0)
-        proba = below.prod(2) @ weights
+        scores = mean / self._leave_one_out_error()
+        rows = max(1, _BLOCK // (_HERMITE_NODES * scores.shape[1]))
+        proba = np.concatenate([_largest(scores[i : i + rows]) for i in range(0, len(scores), rows)])
         return proba / proba.sum(1, keepdims=True)
 
     def _leave_one_out_error(self):
@@ -288,6 +321,18 @@ class InfiniteResNetClassifier(ClassifierMixin, _InfiniteResNet):
         diagonal = (inverse**2).sum(0) - self._ones**2 / self._ones.sum()
         residuals = self.dual_coef_ / diagonal[:, None]
         return max(np.sqrt((residuals**2).mean()), np.finfo(float).tiny)
+
+
+def _largest(scores):
+    """Up to a factor, the probability of each column to be the largest of unit normals around the scores."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(_HERMITE_NODES)
+    below = np.ones((*scores.shape, _HERMITE_NODES))
+    for other in range(scores.shape[1]):
+        gaps = scores - scores[:, other, None]
+        share = ndtr(gaps[..., None] + nodes)
+        share[:, other] = 1
+        below *= share
+    return below @ weights
 
 
 def _depth(depth, tau):

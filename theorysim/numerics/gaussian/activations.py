@@ -48,8 +48,12 @@ NAMES = (*_SLOPES, *_SMOOTH)
 """All names."""
 
 
-def checked_activation(phi: Any) -> Activation:
+def checked_activation(phi: Any, name: str = "phi") -> Activation:
     """Return phi, hashable, or ValueError if it is neither a known name, nor a finite slope, nor a function.
+
+    Args:
+        phi: what to check.
+        name: of the argument, for the error.
 
     Example:
         >>> checked_activation("swish")
@@ -57,14 +61,14 @@ def checked_activation(phi: Any) -> Activation:
         ValueError: phi must be one of 'linear', 'relu', 'abs', 'erf', 'sin', 'cos', 'gelu', 'tanh', got...
     """
     if isinstance(phi, str):
-        return choice(phi, "phi", NAMES)
+        return choice(phi, name, NAMES)
     if isinstance(phi, numbers.Real) and not isinstance(phi, bool):
         if not math.isfinite(phi):
-            raise ValueError(f"phi must be a finite slope, got {phi}")
+            raise ValueError(f"{name} must be a finite slope, got {phi}")
         return float(phi)
     if not callable(phi):
         raise ValueError(
-            f"phi must be one of {', '.join(map(repr, NAMES))}, a slope, or a function, got {phi!r}"
+            f"{name} must be one of {', '.join(map(repr, NAMES))}, a slope, or a function, got {phi!r}"
         )
     return phi
 
