@@ -15,6 +15,10 @@ import platform
 import sys
 from pathlib import Path
 
+# As the command line does: a batch of small matrices is a LAPACK call each, and threads inside of one cost
+# thirty times what they save. OpenBLAS reads it when NumPy is loaded.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import jax
 from rich.console import Console
 from rich.markup import escape
