@@ -53,6 +53,35 @@ def test_leaving_one_out_equals_training_without_it():
         np.testing.assert_allclose(at.cov[i], law.cov, atol=1e-9)
 
 
+@pytest.mark.parametrize(("phi", "elsewhere"), [("gelu", True), ("relu", False)])
+def test_another_query_tells_more_of_an_ensemble_unless_its_tangent_kernel_has_a_cusp(phi, elsewhere):
+    """Of a posterior none would (`query_lood`). KL(in || out) at a record and 1e-3 from it, on a sphere."""
+    nngp, ntk = (mlp(phi, depth=2, sw2=2.0, sb2=0.1, get=get) for get in ("nngp", "ntk"))
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        moves = np.concatenate([np.zeros((1, 3)), rng.normal(size=(20, 3))])
+        x = rng.normal(size=(8, 3))
+        q = x[:1] + 1e-3 * np.concatenate([moves, -moves[1:]])
+        x, q = (jnp.asarray(np.sqrt(3) * v / np.linalg.norm(v, axis=1, keepdims=True)) for v in (x, q))
+        kernels = nngp(x, x), ntk(x, x), nngp(q, x), ntk(q, x), nngp(q, q), rng.choice([-1.0, 1.0], 8)
+        inside, outside = (law(*kernels, noise=NOISE) for law in (ntk_posterior, ntk_leave_one_out_at))
+        v0, v1 = jnp.diag(outside.cov[0]), jnp.diag(inside.cov)
+        gap = (inside.mean - outside.mean[0])[:, 0]
+        kl = (v1 / v0 - 1 - jnp.log(v1 / v0) + gap**2 / v0) / 2
+        assert bool(kl[1:].max() > kl[0]) == elsewhere
+
+
+def test_more_records_than_one_block_of_columns():
+    x = np.random.default_rng(0).normal(size=(300, 3))
+    k, t = x @ x.T + np.eye(300), np.exp(x @ x.T / 4)
+    pair = ntk_leave_one_out(k, t, x[:, 0], noise=NOISE, label_noise=SN)
+    G = np.linalg.inv(t + NOISE * np.eye(300))
+    g, H = np.diag(G), np.diag(G @ (k + SN * np.eye(300)) @ G)
+    np.testing.assert_allclose(pair.mean_out[:, 0], x[:, 0] - G @ x[:, 0] / g, rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(pair.var_out, H / g**2 - SN, rtol=1e-8)
+    np.testing.assert_allclose(pair.var_in, NOISE**2 * H + SN * (1 - 2 * NOISE * g), rtol=1e-8, atol=1e-10)
+
+
 def test_without_label_noise_the_in_variance_is_the_square_of_what_is_left():
     pair = ntk_leave_one_out(K, T, Y, noise=NOISE)
     less = 1 - leave_one_out(T, Y, noise=NOISE).leverage

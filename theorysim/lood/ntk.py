@@ -22,6 +22,8 @@ Example:
     [ 0.85937279  0.64316695 -0.20169932]
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
@@ -144,11 +146,29 @@ def ntk_leave_one_out_at(
     return _all_out(_factor(T, noise), K, *queries, y, label_noise)
 
 
-@jax.jit
 def _at_records(cholesky, K, y, noise, label_noise):
-    G = cho_solve((cholesky, True), jnp.eye(len(y), dtype=y.dtype))
-    alpha, g = matmul(G, y), jnp.diagonal(G)
-    H = _sandwich(G, K, label_noise)
+    n = len(y)
+    block = max(256, -(-n // 8))
+    # One program a block of columns of G, as in `inverse_diagonal`: whole, G and K G would be held at once.
+    parts = [
+        _columns(cholesky, K, label_noise, start=start, width=min(block, n - start))
+        for start in range(0, n, block)
+    ]
+    return _moments(
+        *(jnp.concatenate(part) for part in zip(*parts, strict=True)), cholesky, y, noise, label_noise
+    )
+
+
+@partial(jax.jit, static_argnames=("start", "width"))
+def _columns(cholesky, K, label_noise, *, start, width):
+    """Diagonals g of G and H of G (K + sn I) G, of some records."""
+    G = cho_solve((cholesky, True), jnp.eye(len(K), width, -start, dtype=K.dtype))
+    return jnp.diagonal(G, -start), ((matmul(K, G) + label_noise * G) * G).sum(0)
+
+
+@jax.jit
+def _moments(g, H, cholesky, y, noise, label_noise):
+    alpha = cho_solve((cholesky, True), y)
     return PairMoments(
         mean_out=y - alpha / g[:, None],
         var_out=H / g**2 - label_noise,
@@ -187,17 +207,12 @@ def _all_out(cholesky, K, K_cross, T_cross, query_gram, y, label_noise):
     G = cho_solve((cholesky, True), jnp.eye(len(y), dtype=y.dtype))
     g, W = jnp.diagonal(G)[:, None], matmul(G, T_cross.T)
     P = matmul(G, K_cross.T - matmul(K, W) - label_noise * W)
-    H = _sandwich(G, K, label_noise)[:, None]
+    H = ((matmul(K, G) + label_noise * G) * G).sum(0)[:, None]
     step = W / g
     mean = whole.mean[None] - step[:, :, None] * matmul(G, y)[:, None]
     crossed = step[:, :, None] * P[:, None]
     change = crossed + jnp.swapaxes(crossed, 1, 2) + step[:, :, None] * (step * H)[:, None]
     return Posterior(mean, whole.cov[None] + change)
-
-
-def _sandwich(G, K, label_noise):
-    """The diagonal of G (K + sn I) G."""
-    return (matmul(G, K) * G).sum(1) + label_noise * (G**2).sum(1)
 
 
 def _factor(T, noise):
