@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.advisors.leakage.problems import rbf_gram, two_classes
-from theorysim.advisors.leakage import evidence
+from theorysim.advisors.leakage import audit_leakage, evidence
 from theorysim.advisors.leakage.evidence import fit_model
 from theorysim.advisors.leakage.exposure import Exposure, Grams, exposures, ranking_of
 from theorysim.advisors.leakage.label_errors import likely_label_errors
@@ -136,6 +136,10 @@ def test_labels_without_noise_end_at_the_bound():
     x = np.concatenate([np.linspace(0, 1, 60), np.linspace(10, 11, 60)])[:, None]
     fit = fit_model(read_problem(x, x[:, 0] > 5, standardize=False), kernel="rbf")
     assert "noise" in fit.at_bound and fit.model.noise == pytest.approx(0.01)
+    audit = audit_leakage(x, x[:, 0] > 5, standardize=False, noise_factors=(1,), remove=0, retrain=0)
+    warning = audit.verdict[1]
+    assert warning.startswith("WARNING: the labels look free of noise to this kernel, and 0.01 is the least")
+    assert warning.endswith("(ridge, weight decay) with --noise.")
 
 
 @pytest.mark.slow

@@ -49,6 +49,8 @@ def leakage_verdict(audit: "LeakageAudit") -> tuple[str, ...]:
         True
     """
     said = [_exposed(audit)]
+    if "noise" in audit.fit.at_bound:
+        said.append(_noiseless(audit))
     if len(audit.noise) > 1:
         said.append(_noise(audit))
     if audit.removal is not None:
@@ -70,6 +72,21 @@ def _exposed(audit) -> str:
     verb = "is" if above == 1 else "are"
     most = f"most of all record {first}: {worst}"
     return f"{above:,} of {n:,} records {verb} exposed, AUC above {EXPOSED}; {most}."
+
+
+def _noiseless(audit) -> str:
+    """What the search found is its bound: nothing of how hard a training fits the labels."""
+    least = f"{audit.fit.model.noise:.2g}"
+    if audit.fit.model.noise > 1:
+        return (
+            f"WARNING: the labels look like noise alone to this kernel, and {least} is the most that the "
+            "search tries: give that of your own training (ridge, weight decay) with --noise."
+        )
+    return (
+        f"WARNING: the labels look free of noise to this kernel, and {least} is the least that the search "
+        "tries. The less noise, the more is exposed: give that of your own training (ridge, weight decay) "
+        "with --noise."
+    )
 
 
 def _noise(audit) -> str:
@@ -133,11 +150,6 @@ def _doubts(audit) -> list[str]:
     beyond = [name.replace("_", " ") for name in fit.at_bound if name != "noise"]
     if beyond:
         said.append(f"The search for {' and '.join(beyond)} ended at a bound: another kernel may fit better.")
-    if "noise" in fit.at_bound:
-        said.append(
-            f"The labels look free of noise to this kernel, and the search tries {fit.model.noise:.2g} "
-            "at least: give the noise, or ridge, of your own training."
-        )
     if data.repeated:
         verb = "repeats an earlier one" if data.repeated == 1 else "repeat earlier ones"
         said.append(f"{counted(data.repeated, 'record')} {verb}: what one leaks, its copy tells as well.")
