@@ -12,7 +12,8 @@ the loss. With F the noncentral chi-square distribution function (`ball`),
 All curves grow with h at fixed zeta. TPR/FPR tends to e^epsilon as FPR -> 0, see `epsilon_bound`. The attack
 by thresholding the loss: A. Sablayrolles et al. (2019), arXiv 1908.11229; the curves derived.
 
-Accuracy in float64: probabilities 1e-14, TPR at a given FPR 1e-14 FPR^-1 relative.
+Accuracy in float64 against 25 digits (h = .05 .. .9, zeta = .3 .. 25, k = 1, 3, 10): total variation and both
+deltas 3e-16 for eps up to 3, TPR relative to itself 5e-15 at FPR .01, 2e-13 at .001, 4e-11 at 1e-6.
 
 Example:
     >>> print(attack_roc(0.5, 1.5, jnp.array([0.01, 0.1, 0.5])).round(6))
@@ -137,7 +138,7 @@ def privacy_profile(
         outputs: k, >= 1 (static).
 
     Returns:
-        PrivacyProfile in the common shape, with an absolute error of e^eps 1e-15.
+        PrivacyProfile in the common shape; absolute error 3e-16 for eps up to 3, at most e^eps 1e-14.
 
     Raises:
         ValueError: an argument out of its range.

@@ -56,8 +56,8 @@ def attack_auc(
         group: whether the last axis is a group that the attack sees as one (static).
 
     Returns:
-        In [1/2, 1], in the common shape, without its last axis for groups. Holds 800 numbers per channel
-        unless k = 1 without group.
+        In [1/2, 1], in the common shape, without its last axis for groups. Error 6e-16 for k = 1 without
+        group; else 4e-13, and 800 numbers are held per channel.
 
     Raises:
         ValueError: an argument out of its range, or a group without an axis.
@@ -89,7 +89,8 @@ def gaussian_pair_auc(
         var_in: v1 > 0. All arrays broadcast.
 
     Returns:
-        In [1/2, 1], in the common shape; error 2e-15 for variances within a factor of 1000, 1e-11 beyond.
+        In [1/2, 1], in the common shape. Error against 20 digits 2e-15 for variances within a factor of 1e6,
+        3e-13 within 1e9.
 
     Raises:
         ValueError: a variance <= 0, or an argument that is not finite.

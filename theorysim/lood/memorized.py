@@ -47,7 +47,7 @@ def memorization(
         label: +1 or -1. All arrays broadcast.
 
     Returns:
-        In [-1, 1], in the common shape.
+        In [-1, 1], in the common shape; error 2e-16.
 
     Raises:
         ValueError: an argument out of its range.
@@ -72,8 +72,8 @@ def class_probabilities(mean: ArrayLike, variance: ArrayLike) -> Float[Array, "*
         variance: > 0, (...): broadcasts against the leading axes of mean.
 
     Returns:
-        Probabilities (..., k). They sum to one within 3e-9 if no two means are farther apart than 3
-        deviations, within 1e-4 up to 10.
+        Probabilities (..., k), wherever the means are: within 1e-14 for up to 3 classes, 1e-10 for 10, 2e-6
+        for 100, of which the sum is one within 1e-4. Measured against 2,001 nodes of a trapezoidal rule.
 
     Raises:
         ValueError: fewer than two classes, or an argument out of its range.
@@ -103,7 +103,7 @@ def class_memorization(
         label: class, in 0 .. k - 1, (...), whole numbers.
 
     Returns:
-        In [-1, 1], (...).
+        In [-1, 1], (...), with twice the error of `class_probabilities`.
 
     Raises:
         ValueError: an argument out of its range, or shapes that do not match.
