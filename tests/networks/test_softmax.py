@@ -56,8 +56,10 @@ def test_training_converges_to_the_empirical_law():
     counts = jnp.array([[6, 2, 1, 3], [1, 1, 4, 2]])
     laws = train(counts, num_steps=2000, dtype=jnp.float64)
     np.testing.assert_allclose(laws, counts / counts.sum(axis=1, keepdims=True), rtol=1e-10)
-    adam = train(counts, optimizer=optax.adam(0.1), num_steps=1000)
-    np.testing.assert_allclose(adam, counts / counts.sum(axis=1, keepdims=True), rtol=1e-4)
+    # At a constant rate Adam never rests: where gradients are rounding errors it still steps at its rate.
+    decaying = optax.adam(optax.cosine_decay_schedule(0.1, 1000))
+    adam = train(counts, optimizer=decaying, num_steps=1000)
+    np.testing.assert_allclose(adam, counts / counts.sum(axis=1, keepdims=True), rtol=2e-6)
 
 
 def test_float32_is_the_default_and_close():
