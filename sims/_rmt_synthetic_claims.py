@@ -338,3 +338,45 @@ def conditional_theory(data, cfg):
                 )
             )
     return stats.all_of(parts)
+
+
+@claim(
+    "E7",
+    "With four classes random training sets have the accuracy of the limit, up to a bias of order $1/p$.",
+)
+def several_classes(data, cfg):
+    runs = data["classes"].transpose("eps", "verifier", "replica", "integration")
+    found, exact = mean_over(runs.value), mean_over(runs.exact, "integration")
+    return stats.within(
+        found.mean,
+        exact.mean,
+        np.hypot(found.standard_error, exact.standard_error),
+        bias=runs.attrs["bias"],
+        resolution=0.02,
+        degrees_of_freedom=runs.sizes["replica"] - 1,
+    )
+
+
+@claim(
+    "E8",
+    "A network on MNIST keeps the order: an oracle beats no verifier at high noise, more label noise is "
+    "worse with a weak one, and a generator that knows more samples is no worse.",
+)
+def digits_in_order(data, cfg):
+    runs = data["mnist_network"]
+    most, degrees = float(runs.used.max()), {"degrees_of_freedom": runs.sizes["replica"] - 1}
+
+    def found(chosen, along):
+        return mean_over(runs.sel(point=chosen.values).sortby(along).value.transpose("point", "replica"))
+
+    full = runs.used == most
+    noisiest = full & np.isclose(runs.eps, float(runs.eps.max()))
+    oracle, none = (found(noisiest & (runs.verifier == name), "eps") for name in ("oracle", "none"))
+    error = np.hypot(oracle.standard_error, none.standard_error)
+    better = stats.bounded(oracle.mean - none.mean, error, lower=0.0, **degrees)
+    weak = found(full & (runs.verifier == "weak"), "eps")
+    worse = stats.ordered(weak.mean, weak.standard_error, increasing=False, **degrees)
+    samples = found(np.isclose(runs.eps, 0.3) & (runs.verifier == "oracle"), "used")
+    # No worse: a loss of one point in a hundred has to be excluded.
+    rises = stats.ordered(samples.mean, samples.standard_error, resolution=0.01, **degrees)
+    return stats.all_of([better, worse, rises])

@@ -4,7 +4,7 @@ import dataclasses
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 
 from theorysim.data import (
     binary_task,
@@ -43,6 +43,14 @@ class Config:
     """ReLU networks per noise level."""
     splits: int = 20
     """Splits of the real data in training and test part, each with synthetic data of its own."""
+    mnist_seeds: int = 8
+    """Networks on MNIST per setting."""
+    mnist_steps: int = 200
+    """Steps of each, at a rate of 15 / steps (paper: 3000 at 0.005)."""
+    mnist_synthetic: int = 200
+    """Synthetic samples per class before pruning, beside 50 real ones (paper: 750)."""
+    mnist_side: int = 14
+    """Pixels a side of those images: 28, or 14 with each the mean of four."""
     data: str = ""
     """An .npz file with features x (k, p) and labels y of two classes, to use beside the bundled data."""
 
@@ -56,11 +64,16 @@ class Config:
             ("ratio_draws", 8),
             ("network_seeds", 3),
             ("splits", 3),
+            ("mnist_seeds", 3),
+            ("mnist_steps", 10),
+            ("mnist_synthetic", 1),
         ):
             positive_int(getattr(self, name), name, minimum=least)
         dims = self.limit_dims
         if len(dims) < 2 or list(dims) != sorted(set(dims)) or dims[0] < 10:
             raise ValueError(f"limit_dims must be at least 2 increasing integers >= 10, got {dims}")
+        if self.mnist_side not in (14, 28):
+            raise ValueError(f"mnist_side must be 14 or 28, got {self.mnist_side}")
         if self.data:
             try:
                 k = len(own_task(self.data).y)
@@ -99,6 +112,17 @@ def tasks(cfg: Config) -> dict[str, Task]:
     if cfg.data:
         found["your data"] = own_task(cfg.data)
     return found
+
+
+def digits_by_class(side: int) -> Float32[np.ndarray, "10 k p"]:
+    """MNIST in ten classes of equal size, of side 14 or 28, with mean 0 and variance 1 over all pixels."""
+    data = _halved(mnist()) if side == 14 else mnist()
+    x = ((data.x - data.x.mean()) / data.x.std()).astype(np.float32)
+    # The two halves of the file differ in difficulty.
+    order = np.random.default_rng(0).permutation(len(x))
+    x, y = x[order], data.y[order]
+    size = np.bincount(y).min()
+    return np.stack([x[y == digit][:size] for digit in range(10)])
 
 
 def _task(data, n: int) -> Task:

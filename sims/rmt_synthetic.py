@@ -20,10 +20,12 @@ from theorysim.networks.linear import train_linear
 from theorysim.networks.pruned_mixture import train_on_pruned_mixture
 from theorysim.numerics import stats
 
+from . import _rmt_synthetic_class_kernels as class_kernels
 from . import _rmt_synthetic_kernels as kernels
 from ._beside import register
 from ._rmt_synthetic_claims import CLAIMS
-from ._rmt_synthetic_config import Config, tasks
+from ._rmt_synthetic_class_figures import CLASS_FIGURES
+from ._rmt_synthetic_config import Config, digits_by_class, tasks
 from ._rmt_synthetic_figures import FIGURES
 
 sim = Sim(
@@ -52,6 +54,10 @@ sim = Sim(
             ratio_draws=400,
             network_seeds=200,
             splits=100,
+            mnist_seeds=10,
+            mnist_steps=3000,
+            mnist_synthetic=750,
+            mnist_side=28,
         ),
         "tiny": Config(
             dim=20,
@@ -62,6 +68,9 @@ sim = Sim(
             ratio_draws=24,
             network_seeds=4,
             splits=4,
+            mnist_seeds=3,
+            mnist_steps=20,
+            mnist_synthetic=20,
         ),
     },
 )
@@ -481,4 +490,45 @@ def trained_verifiers(cfg, key, sweep) -> xr.Dataset:
     return over_tasks(cfg, key, one, most_features=256)
 
 
-register(sim, CLAIMS, FIGURES)
+BLIND = {"oracle": (0.0, 1.0), "weak": (0.5, 0.9), "none": (1.0, 1.0)}  # rho, phi
+CLASSES: dict[str, Any] = {"n": 20, "m": 60, "means": 2.0 * np.eye(4, 60), "gamma": 0.1}
+CLASSES |= {"means_s": CLASSES["means"] + 0.5 * np.eye(4, 60, 4)}
+
+
+@sim.experiment
+def classes(cfg, key, sweep) -> xr.Dataset:
+    """Four classes, one output each: random training sets beside the limit of many dimensions."""
+    rho, phi = np.array(list(BLIND.values())).T
+    vary = {"eps": np.linspace(0, 0.8, 5), "rho": ("verifier", rho), "phi": ("verifier", phi)}
+    sample_key, limit_key = jax.random.split(key)
+    one = functools.partial(class_kernels.class_accuracy, **CLASSES)
+    runs = sweep(one, vary=vary, replicas=2 * cfg.ratio_draws, key=sample_key, batch=32)
+    one = functools.partial(class_kernels.class_limit, **CLASSES)
+    exact = sweep(one, vary=vary, replicas=8, key=limit_key, batch=4).value.rename(replica="integration")
+    runs = runs.assign(exact=exact).drop_vars(["rho", "phi"])
+    return runs.assign_coords(verifier=list(BLIND)).assign_attrs(bias=0.15 / CLASSES["means"].shape[1])
+
+
+@sim.experiment
+def mnist_network(cfg, key, sweep) -> xr.Dataset:
+    """A ReLU network on few real digits and many of a Gaussian per class, pruned by blind verifiers."""
+    keep = BLIND | {"real data alone": (0.0, 0.0)}
+    noisy = [(name, eps, 500) for name in BLIND for eps in (0.0, 0.3, 0.6)]
+    points = [*noisy, ("oracle", 0.3, 10), ("oracle", 0.3, 100), ("real data alone", 0.0, 500)]
+    names, eps, used = zip(*points, strict=True)
+    columns = dict(zip(("rho", "phi"), np.array([keep[name] for name in names]).T, strict=True))
+    columns |= {"eps": np.array(eps), "used": np.array(used, float)}
+    one = functools.partial(
+        class_kernels.digit_network,
+        x=digits_by_class(cfg.mnist_side),
+        n=50,
+        m=cfg.mnist_synthetic,
+        pool=500,
+        num_steps=cfg.mnist_steps,
+    )
+    vary = {name: ("point", column) for name, column in columns.items()}
+    runs = sweep(one, vary=vary, replicas=cfg.mnist_seeds, key=key, batch=6)
+    return runs.assign_coords(verifier=("point", list(names)))
+
+
+register(sim, CLAIMS, (*FIGURES, *CLASS_FIGURES))

@@ -36,7 +36,11 @@ def test_every_experiment_leaves_a_labelled_dataset(out, sim):
 
 def test_every_claim_is_judged_and_none_against_expectation(out, sim):
     claims = json.loads((out / "results/rmt_synthetic/tiny/claims.json").read_text())
-    assert {f"C{i}" for i in range(1, 10)} <= {claim["name"] for claim in claims} == set(sim.claims)
+    assert (
+        {f"C{i}" for i in range(1, 10)} | {"E7", "E8"}
+        <= {claim["name"] for claim in claims}
+        == set(sim.claims)
+    )
     for claim in claims:
         # A tiny run may leave a claim undecided; it never decides against what is known.
         assert claim["status"] in (claim["expected"], "undecided"), claim
@@ -50,6 +54,18 @@ def test_every_figure_shows_something(out, sim):
         assert min(pixels.shape[:2]) > 300
         assert pixels[..., :3].std() > 0.05
         assert (out / "figures/rmt_synthetic" / f"{name}.svg").stat().st_size > 5000
+
+
+def test_classes_follow_their_limit_and_digits_are_learnt(out):
+    folder = out / "results/rmt_synthetic/tiny"
+    with xr.open_dataset(folder / "classes.nc", engine="h5netcdf") as data:
+        assert abs(data.value.mean("replica") - data.exact.mean("integration")).max() < 0.03
+        # The labels that an oracle keeps are right, however few.
+        assert (
+            data.exact.sel(verifier="oracle", eps=0.8) > data.exact.sel(verifier="none", eps=0.8) + 0.2
+        ).all()
+    with xr.open_dataset(folder / "mnist_network.nc", engine="h5netcdf") as data:
+        assert 0.3 < data.value.min() < data.value.max() < 1
 
 
 @pytest.mark.parametrize(
@@ -67,6 +83,10 @@ def test_every_figure_shows_something(out, sim):
         (["--ratio-draws", "1"], "ratio_draws must be an integer >= 8, got 1"),
         (["--network-seeds", "1"], "network_seeds must be an integer >= 3, got 1"),
         (["--splits", "2"], "splits must be an integer >= 3, got 2"),
+        (["--mnist-seeds", "2"], "mnist_seeds must be an integer >= 3, got 2"),
+        (["--mnist-steps", "9"], "mnist_steps must be an integer >= 10, got 9"),
+        (["--mnist-synthetic", "0"], "mnist_synthetic must be an integer >= 1, got 0"),
+        (["--mnist-side", "20"], "mnist_side must be 14 or 28, got 20"),
         (["--draws", "many"], "draws"),
     ],
 )
