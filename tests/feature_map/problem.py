@@ -13,9 +13,12 @@ def wave(offset, n, p, shift=0.0):
 LABELS = jnp.arange(20) % 3
 F = wave(1.0, 20, 5, 0.6)
 READOUT = jnp.asarray(np.cos(1 + np.arange(3)[:, None] + 2 * np.arange(5)[None]))
-# More features than examples.
-WIDE = wave(1.0, 12, 30, 0.6)
-WIDE_READOUT = jnp.asarray(np.cos(1 + np.arange(3)[:, None] + 2 * np.arange(30)[None]))
+
+
+def some(value):
+    """What an optional field holds, which must be there."""
+    assert value is not None
+    return value
 
 
 def gaussian_classes(seed, n, p, classes=3, signal=1.0):
@@ -26,3 +29,7 @@ def gaussian_classes(seed, n, p, classes=3, signal=1.0):
     scale = np.exp(-0.2 * np.arange(p))
     x = means[labels] + draw.normal(size=(n, p)) * scale[None]
     return jnp.asarray(x), jnp.asarray(labels), jnp.asarray(means + draw.normal(size=(classes, p)))
+
+
+# More features than examples.
+WIDE, WIDE_LABELS, WIDE_READOUT = gaussian_classes(0, 12, 30)

@@ -20,7 +20,14 @@ from jaxtyping import Array, Float
 from theorysim.numerics.gram import check_finite
 from theorysim.numerics.validation import floating, is_traced, positive_int
 
-__all__ = ["broadcast", "feature_matrix", "readout_matrix", "supervision", "varying_features"]
+__all__ = [
+    "broadcast",
+    "check_independent",
+    "feature_matrix",
+    "readout_matrix",
+    "supervision",
+    "varying_features",
+]
 
 
 def broadcast(*values: ArrayLike) -> tuple[Array, ...]:
@@ -79,7 +86,9 @@ def varying_features(value: ArrayLike, *, centred: bool) -> Float[Array, "n p"]:
     return x
 
 
-def supervision(labels: Any, n: int, dtype: Any, *, classes: int | None = None) -> tuple[Array, bool]:
+def supervision(
+    labels: Any, n: int, dtype: Any, *, classes: int | None = None, centred: bool | None = None
+) -> tuple[Array, bool]:
     """One-hot classes (n, C), or targets (n, t), with whether they are classes.
 
     Args:
@@ -88,9 +97,12 @@ def supervision(labels: Any, n: int, dtype: Any, *, classes: int | None = None) 
         dtype: of the result.
         classes: C; labels are then 0 ... C - 1 and a class may be absent. Without it, what occurs is coded
             by its rank, with a warning if that changes it. Needed for traced labels.
+        centred: check that targets are linearly independent, about their mean or not; without it they may be
+            dependent, as in a block of a stream.
 
     Raises:
-        ValueError: a wrong length, fewer than two classes, fewer examples than classes, labels out of range.
+        ValueError: dependent targets, a wrong length, fewer than two classes, fewer examples than classes,
+            labels out of range.
 
     Example:
         >>> supervision([0, 1, 1], 3, jnp.float32)[0]
@@ -108,6 +120,9 @@ def supervision(labels: Any, n: int, dtype: Any, *, classes: int | None = None) 
             raise ValueError("labels must be whole numbers where classes are counted, got floating targets")
         targets = jnp.asarray(array, dtype).reshape(n, -1)
         check_finite(targets, "labels")
+        if centred is not None:
+            about = targets - targets.mean(0, keepdims=True) if centred else targets
+            check_independent(about.T @ about / n)
         return targets, False
     if array.dtype.kind not in "iu" or array.ndim != 1:
         raise ValueError(
@@ -139,6 +154,26 @@ def _codes(labels, n, classes):
     if outside.size:
         raise ValueError(f"labels must be in [0, {classes - 1}], got {outside[0]}")
     return labels, classes
+
+
+def check_independent(second_moment: Array) -> None:
+    """Raise ValueError if concrete second moments of targets, (t, t), are singular.
+
+    Example:
+        >>> check_independent(jnp.ones((2, 2)))
+        Traceback (most recent call last):
+        ValueError: labels must be linearly independent targets, got 2 of rank 1: drop some, or...
+    """
+    if is_traced(second_moment):
+        return
+    values = np.linalg.eigvalsh(np.asarray(second_moment, np.float64))
+    least = 1e-12 if second_moment.dtype == jnp.float64 else 1e-6
+    rank = int((values > least * values[-1]).sum())
+    if rank < len(values):
+        raise ValueError(
+            f"labels must be linearly independent targets, got {len(values)} of rank {rank}: drop some, or "
+            "pass classes as whole numbers"
+        )
 
 
 def readout_matrix(value: ArrayLike, p: int, dtype: Any, name: str = "readout") -> Float[Array, "C p"]:

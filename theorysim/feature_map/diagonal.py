@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from theorysim.feature_map.second_moments import moments_of, target_factor
+from theorysim.feature_map.spectrum import without_mean
 from theorysim.feature_map.symmetric import cutoff, eigh
 from theorysim.numerics.products import matmul
 
@@ -71,13 +72,11 @@ def diagonalise(
         basis = matmul(x.T, left * jnp.where(kept, 1 / jnp.where(kept, root, 1), 0)[None])
     if outputs is not None:
         inverse = jnp.where(values > 0, 1 / jnp.where(values > 0, values, 1), 0)
-        own = matmul(matmul(outputs.T, examples), vectors) / n * inverse[None]
-        readout = matmul(own, basis.T)
+        outputs = without_mean(outputs, 0) if centred else outputs
+        readout = matmul(matmul(matmul(outputs.T, examples), vectors) / n * inverse[None], basis.T)
+    own = None
     if readout is not None:
-        own = matmul(readout, basis)
-        own = own - own.mean(0, keepdims=True) if centred and discrete else own
-    else:
-        own = None
+        own = matmul(without_mean(readout, 0) if centred and discrete else readout, basis)
     factor = matmul(target_factor(moments), vectors)
     return Diagonal(values, factor, own, examples, vectors, readout, (values == 0).sum())
 

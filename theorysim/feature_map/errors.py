@@ -89,7 +89,7 @@ def standard_errors(
         None None 0.020
     """
     x = varying_features(features, centred=centred)
-    z, discrete = supervision(labels, len(x), x.dtype, classes=classes)
+    z, discrete = supervision(labels, len(x), x.dtype, classes=classes, centred=centred)
     w = None if readout is None else readout_matrix(readout, x.shape[1], x.dtype)
     return _standard_errors(x, z, w, centred=centred, discrete=discrete, participation=participation)
 

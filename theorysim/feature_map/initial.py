@@ -49,9 +49,6 @@ __all__ = [
     "sphere_eigenvalues",
 ]
 
-# Nodes of Gauss-Legendre in the angle: resolves sin(angle)^(d-2) up to d of some thousand.
-_NODES = 400
-
 
 def relu_sphere_eigenvalue(degree: ArrayLike, dim: ArrayLike) -> Float[Array, "..."]:
     """Eigenvalue of one infinitely wide ReLU layer on the sphere, for the harmonics of one degree.
@@ -285,7 +282,8 @@ def _means(cosines, weights, sw2, sb2, *, phi, depth, kinks):
 @lru_cache(maxsize=16)
 def _sphere_rule(d, degrees):
     """Cosines of the nodes, and for each degree the weight of each, in numpy."""
-    x, w = np.polynomial.legendre.leggauss(max(_NODES, 2 * degrees))
+    # sin^(d-2) is a bump of width d^(-1/2); needless nodes cost digits near the poles.
+    x, w = np.polynomial.legendre.leggauss(max(100, math.ceil(10 * math.sqrt(d)), 2 * degrees))
     angles = np.pi * (x + 1) / 2
     t = np.cos(angles)
     # In logarithms: sin^(d-2) underflows only where it does not matter.

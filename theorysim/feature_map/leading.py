@@ -27,7 +27,7 @@ from jaxtyping import Array, Float
 
 from theorysim.feature_map.arguments import readout_matrix, supervision, varying_features
 from theorysim.feature_map.second_moments import moments_of, target_factor
-from theorysim.feature_map.spectrum import share_of_target
+from theorysim.feature_map.spectrum import share_of_target, without_mean
 from theorysim.feature_map.symmetric import eigh, pseudo_inverse
 from theorysim.numerics.products import matmul
 from theorysim.numerics.validation import positive_int
@@ -95,7 +95,7 @@ def leading_features(
         True
     """
     x = varying_features(features, centred=centred)
-    z, discrete = supervision(labels, len(x), x.dtype, classes=classes)
+    z, discrete = supervision(labels, len(x), x.dtype, classes=classes, centred=centred)
     w = None if readout is None else readout_matrix(readout, x.shape[1], x.dtype)
     smaller = min(x.shape)
     top = positive_int(top, "top", maximum=smaller)
@@ -129,8 +129,7 @@ def _leading_features(x, z, readout, key, *, top, width, steps, centred, discret
     factor = target_factor(moments_of(along, z, centred=centred, discrete=discrete))
     utility = None
     if readout is not None:
-        outputs = matmul(x, readout.T)
-        outputs = outputs - outputs.mean(1, keepdims=True) if centred and discrete else outputs
+        outputs = matmul(x, (without_mean(readout, 0) if centred and discrete else readout).T)
         G = matmul(along.T, outputs) / n
         shared = (G * matmul(G, pseudo_inverse(matmul(outputs.T, outputs) / n))).sum(1)
         utility = jnp.where(values > 0, shared / jnp.where(values > 0, values, 1), 0)

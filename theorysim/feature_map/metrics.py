@@ -117,7 +117,7 @@ def checked_arguments(
 ) -> tuple[Array, Array, Array | None, Array | None, bool]:
     """Features, one-hot classes or targets, readout, outputs, and whether they are classes; or ValueError."""
     x = varying_features(features, centred=centred)
-    z, discrete = supervision(labels, len(x), x.dtype, classes=classes)
+    z, discrete = supervision(labels, len(x), x.dtype, classes=classes, centred=centred)
     w = None if readout is None else readout_matrix(readout, x.shape[1], x.dtype)
     o = None if outputs is None else output_matrix(outputs, x, columns=None if w is None else len(w))
     return x, z, w, o, discrete

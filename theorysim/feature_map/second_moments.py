@@ -29,7 +29,7 @@ from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from theorysim.feature_map.arguments import feature_matrix, supervision, varying_features
+from theorysim.feature_map.arguments import check_independent, feature_matrix, supervision, varying_features
 from theorysim.numerics.products import matmul
 from theorysim.numerics.validation import is_traced, positive_int
 
@@ -103,8 +103,8 @@ def moments(
         FeatureMoments. Cost n p^2, memory p^2 and a copy of one block.
 
     Raises:
-        ValueError: features that are not finite or all equal, lengths that differ, fewer than two classes, or
-            fewer examples than classes.
+        ValueError: features that are not finite or all equal, lengths that differ, fewer than two classes, no
+            fewer classes than examples, or linearly dependent targets.
 
     Example:
         >>> features = jnp.array([[2.0, 1.0], [0.0, 1.0], [1.0, 3.0], [1.0, 3.0]])
@@ -116,7 +116,9 @@ def moments(
     x = x if dtype is None else x.astype(dtype)
     z, discrete = supervision(labels, len(x), x.dtype, classes=classes)
     result = _moments(x, z, centred=centred, discrete=discrete, block=positive_int(block, "block"))
-    _check_targets(result)
+    # Fewer examples may be the first of a stream.
+    if result.targets is not None and len(x) > z.shape[1] + centred:
+        check_independent(result.targets.second_moment)
     return result
 
 
@@ -174,13 +176,14 @@ def target_dimension(moments: FeatureMoments) -> int:
     """K*, the dimension of the target space: classes less one if centred, or the number of targets.
 
     Raises:
-        ValueError: a class without an example.
+        ValueError: a class without an example, or dependent targets.
 
     Example:
         >>> target_dimension(moments(jnp.array([[0.0], [1.0], [3.0]]), jnp.array([0, 0, 1])))
         1
     """
     if moments.targets is not None:
+        check_independent(moments.targets.second_moment)
         return len(moments.targets.cross)
     fractions = moments.class_fractions
     assert fractions is not None
@@ -260,16 +263,3 @@ def _merged_means(old, new, a, b, shift):
         before, after = before - b * shift[None], after + a * shift[None]
     means = (1 - share) * before + share * after
     return fractions, jnp.where(some[:, None], means, 0)
-
-
-def _check_targets(moments):
-    if moments.targets is None or is_traced(moments.targets.second_moment):
-        return
-    values = np.linalg.eigvalsh(np.asarray(moments.targets.second_moment, np.float64))
-    tolerance = 1e-12 if moments.second_moment.dtype == jnp.float64 else 1e-6
-    if values[0] <= tolerance * values[-1]:
-        rank = int((values > tolerance * values[-1]).sum())
-        raise ValueError(
-            f"labels must be linearly independent targets, got {len(values)} of rank {rank}: drop some, or "
-            "pass classes as whole numbers"
-        )

@@ -49,7 +49,9 @@ __all__ = [
     "quality",
     "share_of_target",
     "unbiased_participation",
+    "unbiased_squares",
     "utility",
+    "without_mean",
 ]
 
 
@@ -269,7 +271,9 @@ def unbiased_participation(features: ArrayLike, *, centred: bool = True) -> Floa
         >>> print(f"{unbiased_participation(x):.1f} of 100")
         98.8 of 100
     """
-    return _unbiased_participation(feature_matrix(features, minimum=4 if centred else 2), centred=centred)
+    x = feature_matrix(features, minimum=4 if centred else 2)
+    squared_trace, trace_of_square = unbiased_squares(x, centred=centred)
+    return squared_trace / trace_of_square
 
 
 def share_of_target(values: Array, factor: Array) -> Array:
@@ -288,7 +292,14 @@ def leverages(values: Array, readout: Array) -> Array:
 def centred_outputs(readout: Array, moments: FeatureMoments) -> Array:
     """The readout, less its mean over classes if they are centred."""
     centred = moments.mean is not None and moments.targets is None
-    return readout - readout.mean(0, keepdims=True) if centred else readout
+    return without_mean(readout, 0) if centred else readout
+
+
+def without_mean(x: Array, axis: int) -> Array:
+    """An array (n, m) less its mean along an axis; exactly 0 if only rounding would be left."""
+    rest = x - x.mean(axis, keepdims=True)
+    rounding = 16 * float(jnp.finfo(x.dtype).eps)
+    return jnp.where((rest**2).sum() > rounding**2 * (x**2).sum(), rest, 0)
 
 
 @jax.jit
@@ -318,14 +329,17 @@ def _energy_share(moments, readout):
 
 
 @partial(jax.jit, static_argnames="centred")
-def _unbiased_participation(x, *, centred):
+def unbiased_squares(x: Array, *, centred: bool) -> tuple[Array, Array]:
+    """Unbiased estimates of (tr Sigma)^2 and tr Sigma^2 from features (n, p); nothing is checked."""
     n, p = x.shape
     x = x - x.mean(0, keepdims=True) if centred else x
     M = matmul(x.T, x) / n if p <= n else matmul(x, x.T) / n
     trace, square = jnp.trace(M), (M**2).sum()
     fourth = ((x**2).sum(1) ** 2).sum()
     if not centred:
-        return (n**2 * trace**2 - fourth) / (n**2 * square - fourth)
+        pairs = n * (n - 1)
+        return (n**2 * trace**2 - fourth) / pairs, (n**2 * square - fourth) / pairs
     trace, square, q = trace * n / (n - 1), square * (n / (n - 1)) ** 2, fourth / (n - 1)
-    top = 2 * square + (n**2 - 3 * n + 1) * trace**2 - n * q
-    return top / ((n - 1) * (n - 2) * square + trace**2 - n * q)
+    a = (n - 1) / (n * (n - 2) * (n - 3))
+    squared_trace = a * (2 * square + (n**2 - 3 * n + 1) * trace**2 - n * q)
+    return squared_trace, a * ((n - 1) * (n - 2) * square + trace**2 - n * q)
