@@ -62,6 +62,13 @@ CASES = {
         (F, W),
         {"bad": [{"readout": W[0]}]},
     ),
+    "truncated_outputs": (
+        lambda features, readout: fm.truncated_outputs(
+            features, fm.moments(features, LABELS, classes=3), readout, top=2
+        ),
+        (F, W),
+        {},
+    ),
     "kernel_distance": (
         lambda features: fm.kernel_distance(fm.moments(features, LABELS, classes=3)),
         (wave(1.0, 20, 5, 3.0),),

@@ -6,7 +6,8 @@ much in the span of the outputs its utility: a network is in the minimal-feature
 eigenfunctions are in use as there are classes, and in the extended-feature regime if many more are.
 
     moments       `moments`, `update` (any number of examples), `kernel_features` (any kernel on data)
-    spectrum      `eigenfunctions`, `quality`, `utility`, `cumulative`, `energy_share`, `effective_numbers`;
+    spectrum      `eigenfunctions`, `quality`, `utility`, `cumulative`, `energy_share`, `effective_numbers`,
+                  `truncated_outputs`;
                   corrected for few examples: `adjusted_quality`, `unbiased_participation`
     all at once   `feature_report` (errors, verdict), `feature_metrics` (pure, for training loops),
                   `leading_features` (very many features), `held_out`, `standard_errors`, `regime`
@@ -73,6 +74,7 @@ from theorysim.feature_map.spectrum import (
     eigenfunctions,
     energy_share,
     quality,
+    truncated_outputs,
     unbiased_participation,
     utility,
 )
@@ -134,6 +136,7 @@ __all__ = [
     "sphere_eigenvalues",
     "spiked_feature",
     "standard_errors",
+    "truncated_outputs",
     "unbiased_participation",
     "unconstrained_ce",
     "unconstrained_mse",

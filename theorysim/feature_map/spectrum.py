@@ -34,7 +34,7 @@ from theorysim.feature_map.arguments import feature_matrix, readout_matrix
 from theorysim.feature_map.second_moments import FeatureMoments, target_dimension, target_factor
 from theorysim.feature_map.symmetric import cutoff, eigh, pseudo_inverse
 from theorysim.numerics.products import matmul
-from theorysim.numerics.validation import floating, real
+from theorysim.numerics.validation import floating, positive_int, real
 
 __all__ = [
     "EffectiveNumbers",
@@ -48,6 +48,7 @@ __all__ = [
     "leverages",
     "quality",
     "share_of_target",
+    "truncated_outputs",
     "unbiased_participation",
     "unbiased_squares",
     "utility",
@@ -166,6 +167,37 @@ def energy_share(moments: FeatureMoments, readout: ArrayLike) -> Float[Array, " 
     """
     w = readout_matrix(readout, len(moments.second_moment), moments.second_moment.dtype)
     return _energy_share(moments, w)
+
+
+def truncated_outputs(
+    features: ArrayLike, moments: FeatureMoments, readout: ArrayLike, *, top: int
+) -> Float[Array, "n C"]:
+    """What is left of the outputs if the readout sees only the first eigenfunctions, F V_K V_K' W'.
+
+    Args:
+        features: (n, p), of any inputs.
+        moments: from `moments`, of the training inputs, whose mean stays.
+        readout: W, (C, p).
+        top: K in [1, p]; K* for the predictor whose accuracy tells whether the rest is needed (static).
+
+    Returns:
+        (n, C), without a bias.
+
+    Raises:
+        ValueError: features or a readout of another width, or top out of its range.
+
+    Example:
+        >>> from theorysim.feature_map.second_moments import moments
+        >>> x = jnp.array([[2.0, 1.0], [2.0, -1.0], [-2.0, 1.0], [-2.0, -1.0]])
+        >>> print(truncated_outputs(x, moments(x, jnp.array([0, 0, 1, 1])), jnp.ones((1, 2)), top=1).T)
+        [[ 2.  2. -2. -2.]]
+    """
+    p = len(moments.second_moment)
+    x = feature_matrix(features, minimum=1)
+    if x.shape[1] != p:
+        raise ValueError(f"features must have {p} columns, like the moments, got shape {x.shape}")
+    w = readout_matrix(readout, p, x.dtype)
+    return _truncated_outputs(x, moments, w, top=positive_int(top, "top", maximum=p))
 
 
 def cumulative(x: ArrayLike, *, rank: ArrayLike | None = None) -> Float[Array, "*batch p"]:
@@ -326,6 +358,13 @@ def _energy_share(moments, readout):
     values, vectors, _ = _eigenfunctions(moments.second_moment)
     energy = values * (matmul(centred_outputs(readout, moments), vectors) ** 2).sum(0)
     return jnp.cumsum(energy) / energy.sum()
+
+
+@partial(jax.jit, static_argnames="top")
+def _truncated_outputs(x, moments, readout, *, top):
+    V = eigh(moments.second_moment)[1][:, :top]
+    mean = jnp.zeros_like(V[:, 0]) if moments.mean is None else moments.mean
+    return matmul(matmul(x - mean[None], V), matmul(readout, V).T) + matmul(readout, mean)[None]
 
 
 @partial(jax.jit, static_argnames="centred")
