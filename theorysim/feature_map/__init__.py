@@ -1,6 +1,6 @@
 r"""Which features does a network use, and are they the right ones? The forward feature map, diagonal.
 
-The kernel operator of the last hidden layer, T[f](x) = mean_j <Phi(x), Phi(x_j)> f(x_j), has eigenvalues rho
+The kernel operator of the last hidden layer, (T f)(x) = mean_j <Phi(x), Phi(x_j)> f(x_j), has eigenvalues rho
 and eigenfunctions e_k over the inputs. How much of each lies in the span of the labels is its quality, how
 much in the span of the outputs its utility: a network is in the minimal-feature regime if as many
 eigenfunctions are in use as there are classes, and in the extended-feature regime if many more are.

@@ -1,6 +1,6 @@
 r"""Eigenfunctions of the forward feature map: how large, how much of the target, how much used.
 
-Gradient descent on the readout moves functions by T[f](x) = mean_j <Phi(x), Phi(x_j)> f(x_j). With
+Gradient descent on the readout moves functions by (T f)(x) = mean_j <Phi(x), Phi(x_j)> f(x_j). With
 M = F'F/n = V diag(rho) V' its eigenfunctions are e_k = F v_k / sqrt(rho_k), orthonormal over the inputs, and
 
     quality     Q_k = |P_H* e_k|^2 = v_k' S_B v_k / rho_k,      P_H*: onto the classes, or the targets,
