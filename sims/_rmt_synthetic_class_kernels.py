@@ -21,6 +21,7 @@ def class_accuracy(eps, rho, phi, key, *, n, m, means, means_s, gamma):
     integration points, which are new for each training set, and so leave the mean over them unbiased.
     """
     real_key, noise_key, label_key, test_key = jax.random.split(key, 4)
+    means, means_s = jnp.asarray(means), jnp.asarray(means_s)
     L, p = means.shape
     v = jnp.repeat(means, n, axis=0) + jax.random.normal(real_key, (L * n, p))
     u = jnp.repeat(means_s, m, axis=0) + jax.random.normal(noise_key, (L * m, p))
