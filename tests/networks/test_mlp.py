@@ -130,3 +130,17 @@ def test_bad_widths_are_named():
         fan_in_stds((3, 0, 1))
     with pytest.raises(ValueError, match=r"gain must be in \[0, inf\), got -1"):
         fan_in_stds((3, 2), gain=-1.0)
+
+
+@pytest.mark.parametrize("widths", [WIDTHS, (3, 2)])
+def test_features_and_readout_are_the_last_layer(widths):
+    model = MLP(
+        widths,
+        activation=jnp.tanh,
+        weight_std=fan_in_stds(widths),
+        multipliers=(2.0,) * (len(widths) - 1),
+        dtype=jnp.float64,
+        rngs=nnx.Rngs(0),
+    )
+    assert model.features(X).shape == (7, widths[-2])
+    np.testing.assert_allclose(model.features(X) @ model.readout().T, model(X), rtol=1e-12)

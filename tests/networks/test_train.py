@@ -97,6 +97,8 @@ def test_a_module_keeps_what_is_no_parameter():
 
     network = functional(Shifted())
     assert len(jax.tree.leaves(network.params)) == 1
+    doubled = network.module(jax.tree.map(lambda x: 2 * x, network.params))
+    assert float(doubled.scale[...]) == float(doubled.shift[...]) == 2.0
     run = train(
         lambda params, _: network.apply(params, jnp.array(1.0)) ** 2,
         network.params,

@@ -9,6 +9,7 @@ Example:
 """
 
 from theorysim.networks import (
+    cnn,
     gaussian_accuracy,
     left_out,
     linear,
@@ -21,6 +22,7 @@ from theorysim.networks import (
 )
 
 __all__ = [
+    "cnn",
     "gaussian_accuracy",
     "left_out",
     "linear",

@@ -20,6 +20,7 @@ As a pure function of its parameters, for training, it is `theorysim.networks.tr
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +30,7 @@ from jaxtyping import Array, Float
 
 from theorysim.numerics.validation import positive_int, real, scalar
 
-__all__ = ["MLP", "fan_in_stds"]
+__all__ = ["MLP", "fan_in_stds", "per_layer"]
 
 
 class MLP(nnx.Module):
@@ -72,10 +73,10 @@ class MLP(nnx.Module):
         depth = len(self.widths) - 1
         self.dtype = jnp.dtype(dtype)
         self.activation = activation
-        weight_std = _per_layer(weight_std, "weight_std", depth, low=0)
-        bias_std = None if bias_std is None else _per_layer(bias_std, "bias_std", depth, low=0)
+        weight_std = per_layer(weight_std, "weight_std", depth, low=0)
+        bias_std = None if bias_std is None else per_layer(bias_std, "bias_std", depth, low=0)
         if multipliers is not None:
-            values = [jnp.asarray(c, dtype) for c in _per_layer(multipliers, "multipliers", depth)]
+            values = [jnp.asarray(c, dtype) for c in per_layer(multipliers, "multipliers", depth)]
         self.multipliers = None if multipliers is None else nnx.Variable(jnp.stack(values))
         shapes = list(zip(self.widths[:-1], self.widths[1:], strict=True))
         self.weights = nnx.List(
@@ -90,6 +91,16 @@ class MLP(nnx.Module):
     def __call__(self, x: Float[Array, "*batch n_0"]) -> Float[Array, "*batch n_L"]:
         """The output z_L."""
         return self.preactivations(x)[-1]
+
+    def features(self, x: Float[Array, "*batch n_0"]) -> Float[Array, "*batch p"]:
+        """What the readout reads: x_{L-1}, the input itself without a hidden layer."""
+        zs = self.preactivations(x)
+        return self.activation(zs[-2]) if len(zs) > 1 else jnp.asarray(x, self.dtype)
+
+    def readout(self) -> Float[Array, "n_L p"]:
+        """Weights of the last layer, multiplier included; times the features, plus the bias: outputs."""
+        weight = self.weights[-1][...].T
+        return weight if self.multipliers is None else self.multipliers[...][-1] * weight
 
     def preactivations(self, x: Float[Array, "*batch n_0"]) -> tuple[Float[Array, "*batch _"], ...]:
         """All z_1, ..., z_L, each of shape (*batch, n_l)."""
@@ -130,7 +141,14 @@ def _checked_widths(widths):
     return tuple(positive_int(n, "widths") for n in widths)
 
 
-def _per_layer(values, name, depth, **interval):
+def per_layer(values: Any, name: str, depth: int, **interval: Any) -> tuple[Any, ...]:
+    """One scalar for each of so many layers, each in its interval, or ValueError.
+
+    Example:
+        >>> per_layer((1.0, -1.0), "weight_std", 2, low=0)
+        Traceback (most recent call last):
+        ValueError: weight_std must be in [0, inf), got -1.0
+    """
     if len(values) != depth:
         raise ValueError(f"{name} must have one entry for each of {depth} layers, got {len(values)}")
     return tuple(real(scalar(value, name), name, high_open=True, **interval) for value in values)

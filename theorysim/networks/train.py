@@ -33,10 +33,17 @@ __all__ = ["Functional", "TrainingRun", "functional", "train", "uniform_batches"
 
 
 class Functional(NamedTuple):
-    """A network as a pure function `apply(params, *inputs)`, and its trainable parameters."""
+    """A network as a pure function of its trainable parameters.
+
+    Attributes:
+        apply: `apply(params, *inputs)`, the output.
+        params: the parameters that the module holds.
+        module: `module(params)`, the module with other parameters: for its methods and its parts.
+    """
 
     apply: Callable[..., Any]
     params: PyTree[Array]
+    module: Callable[[Any], Any]
 
 
 class TrainingRun(NamedTuple):
@@ -66,10 +73,13 @@ def functional(model: nnx.Module) -> Functional:
     """
     graphdef, params, rest = nnx.split(model, nnx.Param, ...)
 
-    def apply(params: PyTree[Array], *inputs: Any) -> Any:
-        return nnx.merge(graphdef, params, rest)(*inputs)
+    def module(params: Any) -> Any:
+        return nnx.merge(graphdef, params, rest)
 
-    return Functional(apply, params)
+    def apply(params: Any, *inputs: Any) -> Any:
+        return module(params)(*inputs)
+
+    return Functional(apply, params, module)
 
 
 def train(
