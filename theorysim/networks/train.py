@@ -138,18 +138,31 @@ def train(
         updates, state = optimizer.update(gradient, state, params)
         return (optax.apply_updates(params, updates), state), value
 
-    def stretch(carry: tuple[Any, Any], keys: Any) -> tuple[tuple[Any, Any], tuple[Array, Any]]:
-        carry, losses = jax.lax.scan(step, carry, keys, length=record_every)
-        return carry, (losses, _measured(metrics, carry[0]))
+    def steps(carry: tuple[Any, Any], keys: Any) -> tuple[tuple[Any, Any], Array]:
+        return jax.lax.scan(step, carry, keys, length=record_every)
 
     records = num_steps // record_every
     keys = None if key is None else jax.random.split(key, (records, record_every))
-    start = _measured(metrics, params)
-    (trained, _), (losses, later) = jax.lax.scan(
-        stretch, (params, optimizer.init(params)), keys, length=records
-    )
-    recorded = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), start, later)
-    return TrainingRun(trained, losses.reshape(num_steps), recorded)
+    start = (params, optimizer.init(params))
+    if metrics is None:
+        (trained, _), losses = jax.lax.scan(steps, start, keys, length=records)
+        return TrainingRun(trained, losses.reshape(num_steps), None)
+
+    def recorded(carry: tuple[Any, Any], at: tuple[Any, Any]) -> tuple[tuple[Any, Any], tuple[Array, Any]]:
+        index, keys = at
+        measured = jax.tree.map(jnp.asarray, metrics(carry[0]))
+        carry, losses = jax.lax.cond(index < records, steps, stay, carry, keys)
+        return carry, (losses, measured)
+
+    # One more turn that only records: the metrics are compiled once.
+    shape = jax.eval_shape(steps, start, None if keys is None else keys[0])[1]
+
+    def stay(carry: tuple[Any, Any], keys: Any) -> tuple[tuple[Any, Any], Array]:
+        return carry, jnp.zeros(shape.shape, shape.dtype)
+
+    turns = None if keys is None else jnp.concatenate([keys, keys[-1:]])
+    (trained, _), (losses, measured) = jax.lax.scan(recorded, start, (jnp.arange(records + 1), turns))
+    return TrainingRun(trained, losses[:-1].reshape(num_steps), measured)
 
 
 def uniform_batches(data: PyTree[Array], batch_size: int) -> Callable[[PRNGKeyArray], PyTree[Array]]:
@@ -177,12 +190,8 @@ def uniform_batches(data: PyTree[Array], batch_size: int) -> Callable[[PRNGKeyAr
         raise ValueError(f"data must have one leading axis in common, of length >= 1, got {sorted(lengths)}")
     (length,) = lengths
 
-    def draw(key: PRNGKeyArray) -> PyTree[Array]:
+    def draw(key: Any) -> Any:
         index = jax.random.randint(key, (batch_size,), 0, length)
         return jax.tree.map(lambda x: x[index], data)
 
     return draw
-
-
-def _measured(metrics: Callable[[Any], Any] | None, params: Any) -> Any:
-    return None if metrics is None else jax.tree.map(jnp.asarray, metrics(params))
