@@ -10,7 +10,8 @@ eigenfunctions are in use as there are classes, and in the extended-feature regi
                   `truncated_outputs`;
                   corrected for few examples: `adjusted_quality`, `unbiased_participation`
     all at once   `feature_report` (errors, verdict), `feature_metrics` (pure, for training loops),
-                  `leading_features` (very many features), `held_out`, `standard_errors`, `regime`
+                  `leading_features` (very many features), `held_out`, `standard_errors`, `regime`;
+                  over the epochs of a training `FeatureTracker`
     collapse      `neural_collapse`; as a property of the kernel `kernel_distance`
     chance        `chance_quality`, `chance_cumulative_utility`, `spiked_feature`
     predictions   at initialisation `sphere_eigenvalues`, `hypercube_eigenvalues`; linear networks
@@ -78,6 +79,7 @@ from theorysim.feature_map.spectrum import (
     unbiased_participation,
     utility,
 )
+from theorysim.feature_map.tracker import FeatureTable, FeatureTracker
 from theorysim.feature_map.unconstrained import (
     CollapsedOptimum,
     UnconstrainedOptimum,
@@ -97,6 +99,8 @@ __all__ = [
     "FeatureMetrics",
     "FeatureMoments",
     "FeatureReport",
+    "FeatureTable",
+    "FeatureTracker",
     "HeldOut",
     "KernelDistance",
     "LeadingFeatures",

@@ -11,6 +11,7 @@ Example:
 from theorysim.networks import (
     cnn,
     gaussian_accuracy,
+    layer_inputs,
     left_out,
     linear,
     mlp,
@@ -24,6 +25,7 @@ from theorysim.networks import (
 __all__ = [
     "cnn",
     "gaussian_accuracy",
+    "layer_inputs",
     "left_out",
     "linear",
     "mlp",

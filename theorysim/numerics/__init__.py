@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from theorysim.numerics import (
+        arrays,
         binomial,
         chebyshev,
         gaussian,
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "arrays",
     "binomial",
     "chebyshev",
     "gaussian",

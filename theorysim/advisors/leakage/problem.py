@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
+from theorysim.numerics.arrays import plain_array
 from theorysim.numerics.validation import choice
 
 __all__ = ["Data", "Problem", "equal_records", "read_problem"]
@@ -83,8 +84,8 @@ def read_problem(features: Any, labels: Any, *, task: str = "auto", standardize:
         ValueError: labels must hold at least two classes, got 1: [1]
     """
     choice(task, "task", ("auto", "classes", "regression"))
-    x = _features(_plain(features, "features"))
-    y = _plain(labels, "labels")
+    x = _features(plain_array(features, "features"))
+    y = plain_array(labels, "labels")
     if y.shape == (len(x), 1):
         y = y[:, 0]
     if y.shape != (len(x),):
@@ -126,21 +127,6 @@ def equal_records(x: Float64[np.ndarray, "n d"]) -> tuple[int, int] | None:
     earlier = first[inverse.ravel()]
     later = np.flatnonzero(earlier != np.arange(len(x)))
     return (int(earlier[later[0]]), int(later[0])) if later.size else None
-
-
-def _plain(value: Any, name: str) -> np.ndarray:
-    """An array of NumPy; what carries gradients or lies on an accelerator is detached and fetched first."""
-    for step in ("detach", "cpu"):
-        if callable(method := getattr(value, step, None)):
-            value = method()
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        said = " ".join(str(error).split())
-        raise ValueError(
-            f"{name} must be an array of one shape, got {type(value).__name__} ({said})"
-        ) from None
-    return array
 
 
 def _features(x: np.ndarray) -> Float64[np.ndarray, "n d"]:
