@@ -27,7 +27,7 @@ class Tensor:
         self.array, self.ready = array, ready
 
     def detach(self):
-        return Tensor(self.array, True)
+        return type(self)(self.array, True)
 
     def cpu(self):
         assert self.ready

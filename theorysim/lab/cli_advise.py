@@ -7,6 +7,7 @@ Example:
     >>> advise([])
     synthetic-data  Should I train on these synthetic samples, and how should I weigh them?
     leakage         Which training records does a model give away, and what would protect them?
+    features        Which features does a network use, and are they the right ones?
     <BLANKLINE>
     `theorysim advise QUESTION --help` explains its flags.
     0
@@ -95,7 +96,7 @@ def advise(args: Sequence[str], before: Callable[[], None] = lambda: None) -> in
     Example:
         >>> advise(["synthetic-dta"])
         Traceback (most recent call last):
-        UsageError: QUESTION must be one of synthetic-data, leakage, got 'synthetic-dta'; did you mean...
+        UsageError: QUESTION must be one of synthetic-data, leakage, features, got 'synthetic-dta'; did...
     """
     words = list(args)
     if not words or words[0] in ("-h", "--help"):
@@ -152,6 +153,13 @@ def _leakage(args: Sequence[str], before: Callable[[], None]) -> int:
     return _answered(options, before, lambda: leakage_answer(options))
 
 
+def _features(args: Sequence[str], before: Callable[[], None]) -> int:
+    from theorysim.lab.cli_advise_features import FEATURES_HELP, FeaturesOptions, features_answer
+
+    options = parse_options(FeaturesOptions, args, "theorysim advise features", FEATURES_HELP)
+    return _answered(options, before, lambda: features_answer(options))
+
+
 def _answered(options: Any, before: Callable[[], None], answer: Callable[[], tuple]) -> int:
     """Compute a report and show it as the flags say: as text or JSON, with a picture or without."""
     _check_picture(options.picture)
@@ -178,6 +186,7 @@ _QUESTIONS = {
     "leakage": _Question(
         "Which training records does a model give away, and what would protect them?", _leakage
     ),
+    "features": _Question("Which features does a network use, and are they the right ones?", _features),
 }
 
 
@@ -233,7 +242,7 @@ def _in_flags(error: ValueError, options: Any) -> str:
     """Tell an advisor's complaint in the names of the flags."""
     head, verb, rest = str(error).partition(" must ")
     names = "|".join(field.name for field in dataclasses.fields(options))
-    if head in _ARRAYS:
+    if head in _ARRAYS and head not in names.split("|"):
         head = f"{_ARRAYS[head]} of --data"
     elif head == "path":
         head = "--data"
