@@ -20,6 +20,7 @@ import numpy as np
 from theorysim.advisors.features.directions import Basis, projected, streamed_moments
 from theorysim.advisors.features.problem import Problem
 from theorysim.feature_map import (
+    FeatureMoments,
     FeatureReport,
     chance_cumulative_utility,
     chance_quality,
@@ -44,6 +45,8 @@ _LEVEL = 0.05
 _PERMUTATION_WORK = 4e8
 _PERMUTATIONS = (19, 199)
 _DRAWS = 20
+# Random directions for which the features are read once.
+_COLUMNS = 400
 
 
 class Draws(NamedTuple):
@@ -287,12 +290,14 @@ def random_features(problem: Problem, basis: Basis, *, draws: int | None, seed: 
     n, p = problem.x.shape
     top = min(problem.data.target_dimension, len(basis.values))
     if problem.inputs is None:
-        draws = draws or int(np.clip(_DRAWS * 20 // top, 1, _DRAWS))
-        found = []
-        for _ in range(draws):
-            directions = rng.standard_normal((p, top))
+        at_once = max(_COLUMNS // top, 1)
+        draws, found = draws or min(at_once, _DRAWS), []
+        for first in range(0, draws, at_once):
+            count = min(at_once, draws - first)
+            directions = rng.standard_normal((p, count * top))
             law = streamed_moments(problem.x, problem.labels, classes=problem.classes, directions=directions)
-            found.append(float(quality(law).mean()))
+            parts = (_part(law, slice(j * top, (j + 1) * top)) for j in range(count))
+            found += [float(quality(part).mean()) for part in parts]
         nan = float("nan")
         return RandomFeatures("directions", np.mean(found).item(), np.std(found).item(), nan, nan, draws)
     draws = draws or (5 if n * p * min(n, p) < 1e9 else 1)
@@ -309,3 +314,15 @@ def random_features(problem: Problem, basis: Basis, *, draws: int | None, seed: 
     mean = np.asarray(rows, float).mean(0)
     deviation = np.asarray(rows, float)[:, 0].std().item()
     return RandomFeatures("relu", mean[0].item(), deviation, mean[1].item(), mean[2].item(), draws)
+
+
+def _part(law: FeatureMoments, columns: slice) -> FeatureMoments:
+    """Moments of some of the features."""
+    assert law.mean is not None
+    targets, means = law.targets, law.class_means
+    return law._replace(
+        mean=law.mean[columns],
+        second_moment=law.second_moment[columns, columns],
+        class_means=None if means is None else means[:, columns],
+        targets=None if targets is None else targets._replace(cross=targets.cross[:, columns]),
+    )
