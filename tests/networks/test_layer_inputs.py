@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from theorysim.networks.cnn import CNN, cnn_fan_in_stds
 from theorysim.networks.layer_inputs import layer_inputs
 from theorysim.networks.mlp import MLP
 
@@ -174,3 +175,18 @@ def test_a_layer_that_cannot_be_is_told_with_those_that_can(model, layer, messag
 def test_a_layer_inside_of_a_map_is_refused():
     with pytest.raises(ValueError, match="got 'layer', which it maps by a transformation of JAX"):
         layer_inputs(Mapped(nnx.Rngs(0)), "layer", X)
+
+
+def test_our_networks_say_it_by_their_methods():
+    std = cnn_fan_in_stds((4, 4, 1), (5,), 3)
+    net = CNN((4, 4, 1), (5,), 3, activation=jax.nn.relu, weight_std=std, rngs=nnx.Rngs(0))
+    images = X[:, :, None, None] * jnp.ones((1, 1, 4, 1), X.dtype)
+    read = layer_inputs(net, None, images)
+    assert jnp.array_equal(read.features, net.features(images)) and read.features.shape == (6, 20)
+    assert read.readout is not None and jnp.abs(read.features @ read.readout.T - net(images)).max() < 1e-6
+    flat = MLP(
+        (4, 5, 3), activation=jnp.tanh, weight_std=(0.5, 0.5), multipliers=(1.0, 2.0), rngs=nnx.Rngs(0)
+    )
+    read = layer_inputs(flat, None, X)
+    assert read.readout is not None and jnp.array_equal(read.readout, flat.readout())
+    assert jnp.array_equal(read.features, flat.features(X))

@@ -5,8 +5,8 @@ the model is copied, the submodule asked for keeps what it is called with, and t
 model itself is never touched, so that a call is a pure function of the parameters and the inputs.
 
 A submodule is named by its path, such as "readout", "layers.2" or "block.layers.0", or is given itself.
-Without one the readout is meant: of a model with methods `features(x)` and `readout()`, and of
-`theorysim.networks.mlp.MLP`, whose layers are no submodules and are also found as "weights.0", "weights.1"...
+Without one the readout is meant: of a model with methods `features(x)` and `readout()`, such as our
+`MLP` and `CNN`. The layers of `MLP` are no submodules and are found as "weights.0", "weights.1" and so on.
 
 Example:
     >>> class Net(nnx.Module):
@@ -63,7 +63,7 @@ def layer_inputs(
     Args:
         model: any NNX model; it stays as it is, batch statistics and counters of random keys included.
         layer: path of the submodule, names and indices joined by dots; or the submodule itself; or None for
-            the readout of an MLP or of any model with methods `features(x)` and `readout()`.
+            the readout of a model with methods `features(x)` and `readout()`.
         inputs: what the model is called with.
         call: which of several calls of the submodule, from 0; needed if there are several (static).
         options: keyword arguments of the model's call.
@@ -86,7 +86,7 @@ def layer_inputs(
         Traceback (most recent call last):
         ValueError: layer must be a submodule of MLP, one of 'weights.0', 'weights.1', got 'layers.1'
     """
-    if isinstance(model, MLP) and (layer is None or isinstance(layer, str)):
+    if isinstance(model, MLP) and isinstance(layer, str):
         return _of_mlp(model, layer, *inputs)
     if layer is None:
         return _of_methods(model, *inputs, **options)
@@ -121,9 +121,7 @@ def _of_methods(model, *inputs, **options):
 
 
 def _of_mlp(model, layer, x):
-    last = len(model.weights) - 1
-    names = [f"weights.{i}" for i in range(last + 1)]
-    layer = names[-1] if layer is None else layer
+    names = [f"weights.{i}" for i in range(len(model.weights))]
     if layer not in names:
         shown = ", ".join(map(repr, names))
         raise ValueError(
