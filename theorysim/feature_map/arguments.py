@@ -23,6 +23,8 @@ from theorysim.numerics.validation import floating, is_traced, positive_int
 __all__ = [
     "broadcast",
     "check_independent",
+    "class_codes_or_targets",
+    "feature_array",
     "feature_matrix",
     "readout_matrix",
     "supervision",
@@ -51,18 +53,30 @@ def feature_matrix(value: ArrayLike, name: str = "features", *, minimum: int = 2
         Traceback (most recent call last):
         ValueError: features must be finite, got nan
     """
-    given = value if isinstance(value, jax.Array) else np.asarray(value)
-    if given.dtype.kind not in "fiub" and not jnp.issubdtype(given.dtype, jnp.floating):
-        raise ValueError(f"{name} must be real numbers, got dtype {given.dtype}")
-    x = floating(value)
-    if not jnp.issubdtype(given.dtype, jnp.floating):
-        warnings.warn(f"{name} are {given.dtype} and were cast to {x.dtype}", stacklevel=3)
+    x = floating(feature_array(value, name, minimum=minimum))
+    check_finite(x, name)
+    return x
+
+
+def feature_array(value: ArrayLike, name: str = "features", *, minimum: int = 2) -> Array | np.ndarray:
+    """Features of shape (n, p) where they are, on the host or a device, or ValueError; no entry is read.
+
+    Example:
+        >>> feature_array(np.zeros((1, 3)))
+        Traceback (most recent call last):
+        ValueError: features must have at least 2 rows, got shape (1, 3)
+    """
+    x = value if isinstance(value, jax.Array) else np.asarray(value)
+    real_dtype = jnp.issubdtype(x.dtype, jnp.floating)
+    if x.dtype.kind not in "fiub" and not real_dtype:
+        raise ValueError(f"{name} must be real numbers, got dtype {x.dtype}")
+    if not real_dtype:
+        warnings.warn(f"{name} are {x.dtype} and were cast to {jnp.result_type(float)}", stacklevel=4)
     if x.ndim != 2 or not x.shape[1]:
         raise ValueError(f"{name} must have shape (n, p) with p >= 1, got {x.shape}")
     if len(x) < minimum:
         rows = f"{minimum} row{'s' if minimum > 1 else ''}"
         raise ValueError(f"{name} must have at least {rows}, got shape {x.shape}")
-    check_finite(x, name)
     return x
 
 
@@ -110,6 +124,29 @@ def supervision(
                [0., 1.],
                [0., 1.]], dtype=float32)
     """
+    array, classes = class_codes_or_targets(labels, n, classes=classes)
+    if classes is not None:
+        return jax.nn.one_hot(array, classes, dtype=dtype), True
+    targets = jnp.asarray(array, dtype)
+    check_finite(targets, "labels")
+    if centred is not None:
+        about = targets - targets.mean(0, keepdims=True) if centred else targets
+        check_independent(about.T @ about / n)
+    return targets, False
+
+
+def class_codes_or_targets(
+    labels: Any, n: int, *, classes: int | None = None
+) -> tuple[Array | np.ndarray, int | None]:
+    """Codes 0 ... C - 1 (n,) with C, or targets (n, t), which are not read, with None.
+
+    Raises:
+        ValueError: as for `supervision`, but for targets that are dependent or not finite.
+
+    Example:
+        >>> class_codes_or_targets([0, 1, 1], 3)
+        (array([0, 1, 1]), 2)
+    """
     array = labels if isinstance(labels, jax.Array) else np.asarray(labels)
     if array.ndim not in (1, 2) or (array.ndim == 2 and not array.shape[1]):
         raise ValueError(f"labels must have shape (n,), or (n, t) for targets, got {array.shape}")
@@ -118,19 +155,13 @@ def supervision(
     if jnp.issubdtype(array.dtype, jnp.floating):
         if classes is not None:
             raise ValueError("labels must be whole numbers where classes are counted, got floating targets")
-        targets = jnp.asarray(array, dtype).reshape(n, -1)
-        check_finite(targets, "labels")
-        if centred is not None:
-            about = targets - targets.mean(0, keepdims=True) if centred else targets
-            check_independent(about.T @ about / n)
-        return targets, False
+        return array.reshape(n, -1), None
     if array.dtype.kind not in "iu" or array.ndim != 1:
         raise ValueError(
             f"labels must be whole numbers of shape (n,), or floating targets, got {array.dtype} of shape "
             f"{array.shape}"
         )
-    codes, classes = _codes(array, n, classes)
-    return jax.nn.one_hot(codes, classes, dtype=dtype), True
+    return _codes(array, n, classes)
 
 
 def _codes(labels, n, classes):

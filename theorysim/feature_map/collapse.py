@@ -29,7 +29,16 @@ from theorysim.numerics.gram import check_finite
 from theorysim.numerics.products import matmul
 from theorysim.numerics.validation import floating
 
-__all__ = ["Collapse", "collapse_of", "neural_collapse", "output_matrix"]
+__all__ = [
+    "Collapse",
+    "Scatter",
+    "check_output_shape",
+    "collapse_of",
+    "collapse_of_scatter",
+    "neural_collapse",
+    "output_matrix",
+    "scatter_of",
+]
 
 
 class Collapse(NamedTuple):
@@ -101,36 +110,74 @@ def output_matrix(outputs: ArrayLike, x: Array, *, columns: int | None = None) -
         ValueError: outputs must have shape (3, outputs), a row for each of features, got (2, 1)
     """
     o = floating(outputs).astype(x.dtype)
-    if o.ndim != 2 or len(o) != len(x) or not o.shape[1] or columns not in (None, o.shape[1]):
-        wanted = f"({len(x)}, {columns or 'outputs'})"
-        raise ValueError(f"outputs must have shape {wanted}, a row for each of features, got {o.shape}")
+    check_output_shape(o.shape, len(x), columns)
     check_finite(o, "outputs")
     return o
+
+
+def check_output_shape(shape: tuple[int, ...], n: int, columns: int | None) -> None:
+    """Raise ValueError unless outputs have a row for each of n examples, and so many columns if given.
+
+    Example:
+        >>> check_output_shape((3, 2), 3, 4)
+        Traceback (most recent call last):
+        ValueError: outputs must have shape (3, 4), a row for each of features, got (3, 2)
+    """
+    if len(shape) != 2 or shape[0] != n or not shape[1] or columns not in (None, shape[1]):
+        wanted = f"({n}, {columns or 'outputs'})"
+        raise ValueError(f"outputs must have shape {wanted}, a row for each of features, got {shape}")
 
 
 @jax.jit
 def collapse_of(x: Array, z: Array, readout: Array, outputs: Array | None) -> Collapse:
     """Collapse of features (n, p) with one-hot classes (n, C); nothing is checked."""
-    n, classes = z.shape
     predicted = (matmul(x, readout.T) if outputs is None else outputs).argmax(1)
     x = x - x.mean(0, keepdims=True)
     counts = z.sum(0)
     means = matmul(z.T, x) / counts[:, None]
-    factor = jnp.sqrt(counts / n)[:, None] * means
     deviations = x - matmul(z, means)
-    along = matmul(deviations, factor.T)
+    factor = jnp.sqrt(counts / len(x))[:, None] * means
+    scatter = scatter_of(
+        matmul(deviations, factor.T), (deviations**2).sum(), matmul(x, means.T), predicted, means
+    )
+    return collapse_of_scatter(scatter, means, counts, readout)
+
+
+class Scatter(NamedTuple):
+    """Sums over examples; those of several blocks add up.
+
+    Attributes:
+        along: of the products of the deviations from the class mean with sqrt(pi_c) mu_c, (C, C).
+        within: of the squared deviations.
+        disagreeing: examples whose predicted class is not that of the nearest class mean.
+    """
+
+    along: Array
+    within: Array
+    disagreeing: Array
+
+
+def scatter_of(along: Array, within: Array, scores: Array, predicted: Array, means: Array) -> Scatter:
+    """Sums from what examples are along sqrt(pi_c) mu_c (n, C), and from their products with mu_c (n, C)."""
+    nearest = (scores - (means**2).sum(1)[None] / 2).argmax(1)
+    return Scatter(matmul(along.T, along), within, (nearest != predicted).sum())
+
+
+def collapse_of_scatter(scatter: Scatter, means: Array, counts: Array, readout: Array) -> Collapse:
+    """Collapse from sums, class means (C, p) about the overall mean, counts (C,) and readout (C, p)."""
+    n, classes = counts.sum(), len(counts)
+    factor = jnp.sqrt(counts / n)[:, None] * means
     between = matmul(factor, factor.T)
     inverse = pseudo_inverse(between)
-    nc1 = (matmul(inverse, inverse) * matmul(along.T, along)).sum() / (n * classes)
+    nc1 = (matmul(inverse, inverse) * scatter.along).sum() / (n * classes)
 
     norms = jnp.sqrt((means**2).sum(1))
     cosines = matmul(means, means.T) / (norms[:, None] * norms[None])
-    off = 1 - jnp.eye(classes, dtype=x.dtype)
+    off = 1 - jnp.eye(classes, dtype=means.dtype)
     nc2 = (off * jnp.abs(cosines + 1 / (classes - 1))).sum() / off.sum()
 
     w = readout - readout.mean(0, keepdims=True)
     nc3 = jnp.linalg.norm(w / jnp.linalg.norm(w) - means / jnp.linalg.norm(means))
-    nearest = (matmul(x, means.T) - norms[None] ** 2 / 2).argmax(1)
-    nc4 = (nearest != predicted).mean(dtype=x.dtype)
-    ratio = (deviations**2).sum() / n / jnp.trace(between)
+    ratio = scatter.within / n / jnp.trace(between)
+    nc4 = (scatter.disagreeing / n).astype(means.dtype)
     return Collapse(nc1, nc2, norms.std() / norms.mean(), nc3, nc4, ratio)

@@ -36,7 +36,17 @@ from theorysim.feature_map.spectrum import leverages
 from theorysim.feature_map.symmetric import pseudo_inverse
 from theorysim.numerics.products import matmul
 
-__all__ = ["StandardErrors", "standard_errors", "standard_errors_of"]
+__all__ = [
+    "InfluenceForms",
+    "Influences",
+    "StandardErrors",
+    "UtilityForm",
+    "errors_of",
+    "influence_forms",
+    "influences",
+    "standard_errors",
+    "standard_errors_of",
+]
 
 
 class StandardErrors(NamedTuple):
@@ -96,59 +106,144 @@ def standard_errors(
 
 @partial(jax.jit, static_argnames=("centred", "discrete", "participation"))
 def _standard_errors(x, z, readout, *, centred, discrete, participation):
-    basis = diagonalise(x, z, readout, None, centred=centred, discrete=discrete)
+    basis, examples = diagonalise(x, z, readout, None, centred=centred, discrete=discrete)
     top = z.shape[1] - (centred and discrete)
-    return standard_errors_of(basis, z, top=top, centred=centred, participation=participation)
+    return standard_errors_of(basis, examples, z, top=top, centred=centred, participation=participation)
 
 
 def standard_errors_of(
-    basis: Diagonal, z: Array, *, top: int, centred: bool, participation: bool
+    basis: Diagonal, examples: Array, z: Array, *, top: int, centred: bool, participation: bool
 ) -> StandardErrors:
-    """Standard errors from the eigenbasis; nothing is checked."""
-    rho, factor, n = basis.values, basis.factor, len(z)
+    """Standard errors from the eigenbasis and the examples; nothing is checked."""
+    z = z - z.mean(0, keepdims=True) if centred else z
+    predictor = matmul(pseudo_inverse(matmul(z.T, z) / len(z)), matmul(z.T, examples) / len(z))
+    forms = influence_forms(basis, predictor, top=top, participation=participation)
+    return errors_of(influences(examples, z, forms))
+
+
+class UtilityForm(NamedTuple):
+    """What the influence on u is made of.
+
+    Attributes:
+        inner: inside the top block, (K, K).
+        strip: 2 (D o B) across it, on the examples, (m, K).
+        outputs: V W' S^+, (m, C).
+        truncated: W M_K W', (C, C).
+        rank: R.
+    """
+
+    inner: Array
+    strip: Array
+    outputs: Array
+    truncated: Array
+    rank: Array
+
+
+class InfluenceForms(NamedTuple):
+    """What the influences of an example are made of, in the basis of the examples.
+
+    Attributes:
+        first: V_K, (m, K).
+        utility: that of u; None without a readout.
+        inner: of q, inside the top block, (K, K).
+        strip: of q, across it, (m, K).
+        predictor: from centred classes or targets to the first K coordinates, (k, K).
+        inverse: 1/rho_1 ... 1/rho_K, (K,).
+        share: share(K).
+        trace: tr M.
+        spectrum: rho, (m,), and V, (m, m), for N2; None if it is not asked for.
+    """
+
+    first: Array
+    utility: UtilityForm | None
+    inner: Array
+    strip: Array
+    predictor: Array
+    inverse: Array
+    share: Array
+    trace: Array
+    spectrum: tuple[Array, Array] | None
+
+
+class Influences(NamedTuple):
+    """Influence of each example on the statistics, but for its mean, (n,); None for what is left out."""
+
+    utility: Array | None
+    quality: Array
+    dominance: Array
+    participation: Array | None
+
+
+def influence_forms(basis: Diagonal, predictor: Array, *, top: int, participation: bool) -> InfluenceForms:
+    """Influences as forms in an example; the predictor takes centred classes or targets to features."""
+    rho, factor, V = basis.values, basis.factor, basis.vectors
     top = min(top, len(rho))
     head, tail = rho[:top], rho[top:]
-    V = basis.vectors
-    first = matmul(basis.examples, V[:, :top])
-    gap = head[:, None] - tail[None]
-    square, trace = (basis.examples**2).sum(1), rho.sum()
+    gap, trace = head[:, None] - tail[None], rho.sum()
 
-    def form(B, inside, across):
-        """x'(D o B)x from the rows of B in the top block."""
-        strip = matmul(V[:, top:], (across * B[:, top:]).T)
-        inner = matmul(first, inside * B[:, :top]) + 2 * matmul(basis.examples, strip)
-        return (inner * first).sum(1)
+    def strip(B, across):
+        """2 (D o B) across the top block, for B given by its rows there."""
+        return 2 * matmul(V[:, top:], (across * B[:, top:]).T)
 
     used = None
     if basis.readout is not None:
         w = basis.readout
         inverse = pseudo_inverse(matmul(w * rho[None], w.T))
         B = matmul(w[:, :top].T, matmul(inverse, w))
-        z_out = matmul(matmul(basis.examples, matmul(V, w.T)), inverse)
         truncated = matmul(w[:, :top] * head[None], w[:, :top].T)
-        rank = leverages(rho, w).sum()
-        influence = form(B, 1.0, head[:, None] / gap) - (z_out * matmul(z_out, truncated)).sum(1)
-        used = _error(influence / rank)
-
+        outputs = matmul(matmul(V, w.T), inverse)
+        across = head[:, None] / gap
+        used = UtilityForm(B[:, :top], strip(B, across), outputs, truncated, leverages(rho, w).sum())
     inverse = jnp.where(head > 0, 1 / jnp.where(head > 0, head, 1), 0)
     B = matmul(factor[:, :top].T, factor)
-    influence = form(B, -inverse[:, None] * inverse[None], inverse[:, None] / gap)
-    centre = z - z.mean(0, keepdims=True) if centred else z
-    predictor = matmul(pseudo_inverse(matmul(centre.T, centre) / n), matmul(centre.T, first) / n)
-    mean = matmul(centre, predictor)
-    influence += ((2 * first - mean) * mean * inverse[None]).sum(1)
-    matched = _error(influence / top)
+    return InfluenceForms(
+        first=V[:, :top],
+        utility=used,
+        inner=-inverse[:, None] * inverse[None] * B[:, :top],
+        strip=strip(B, inverse[:, None] / gap),
+        predictor=matmul(predictor, V[:, :top]),
+        inverse=inverse,
+        share=head.sum() / trace,
+        trace=trace,
+        spectrum=(rho, V) if participation else None,
+    )
 
-    share = head.sum() / trace
-    dominant = _error(((first**2).sum(1) - share * square) / trace)
 
+def influences(examples: Array, z: Array, forms: InfluenceForms) -> Influences:
+    """Influences of examples (n, m) with centred classes or targets z: one product by 3K + C columns."""
+    top, used = len(forms.inverse), forms.utility
+    columns = [forms.first, forms.strip] + ([used.strip, used.outputs] if used else [])
+    product = matmul(examples, jnp.concatenate(columns, axis=1))
+    first, across = product[:, :top], product[:, top : 2 * top]
+    utility = None
+    if used:
+        across_u, through = product[:, 2 * top : 3 * top], product[:, 3 * top :]
+        through = (through * matmul(through, used.truncated)).sum(1)
+        utility = (((matmul(first, used.inner) + across_u) * first).sum(1) - through) / used.rank
+    mean = matmul(z, forms.predictor)
+    quality = ((matmul(first, forms.inner) + across) * first).sum(1)
+    quality += ((2 * first - mean) * mean * forms.inverse[None]).sum(1)
+    square = (examples**2).sum(1)
+    dominance = ((first**2).sum(1) - forms.share * square) / forms.trace
     spread = None
-    if participation:
-        N2 = trace**2 / (rho**2).sum()
-        weighted = (matmul(basis.examples, V) ** 2 * rho[None]).sum(1)
-        spread = _error(2 * N2 * (square / trace - weighted / (rho**2).sum()))
-    return StandardErrors(used, matched, dominant, spread)
+    if forms.spectrum is not None:
+        rho, V = forms.spectrum
+        squares = (rho**2).sum()
+        weighted = (matmul(examples, V) ** 2 * rho[None]).sum(1)
+        spread = 2 * forms.trace**2 / squares * (square / forms.trace - weighted / squares)
+    return Influences(utility, quality / top, dominance, spread)
 
 
-def _error(influence):
-    return jnp.sqrt(((influence - influence.mean()) ** 2).mean() / len(influence))
+def errors_of(influences: Influences) -> StandardErrors:
+    """s.e. = sqrt(mean influence^2 / n), of influences less their mean."""
+
+    def error(influence):
+        return jnp.sqrt(((influence - influence.mean()) ** 2).mean() / len(influence))
+
+    utility, quality, dominance, spread = influences
+    return StandardErrors(
+        None if utility is None else error(utility),
+        error(quality),
+        error(dominance),
+        None if spread is None else error(spread),
+    )

@@ -25,7 +25,7 @@ from theorysim.feature_map.collapse import Collapse, collapse_of, output_matrix
 from theorysim.feature_map.diagonal import Diagonal, diagonalise
 from theorysim.feature_map.spectrum import cumulative, effective_numbers, leverages, share_of_target
 
-__all__ = ["FeatureMetrics", "checked_arguments", "feature_metrics", "metrics_of"]
+__all__ = ["FeatureMetrics", "feature_metrics", "metrics_of"]
 
 # How much of the outputs the features counted as used carry.
 _USED = 0.9
@@ -103,44 +103,30 @@ def feature_metrics(
         >>> print(numbers.eigenvalues.shape, numbers.dropped, f"{numbers.utility.sum():.3f}")
         (50,) 46 1.000
     """
-    x, z, w, o, discrete = checked_arguments(features, labels, readout, outputs, centred, classes)
-    return _feature_metrics(x, z, w, o, centred=centred, discrete=discrete)
-
-
-def checked_arguments(
-    features: ArrayLike,
-    labels: Any,
-    readout: ArrayLike | None,
-    outputs: ArrayLike | None,
-    centred: bool,
-    classes: int | None,
-) -> tuple[Array, Array, Array | None, Array | None, bool]:
-    """Features, one-hot classes or targets, readout, outputs, and whether they are classes; or ValueError."""
     x = varying_features(features, centred=centred)
     z, discrete = supervision(labels, len(x), x.dtype, classes=classes, centred=centred)
     w = None if readout is None else readout_matrix(readout, x.shape[1], x.dtype)
     o = None if outputs is None else output_matrix(outputs, x, columns=None if w is None else len(w))
-    return x, z, w, o, discrete
+    return _feature_metrics(x, z, w, o, centred=centred, discrete=discrete)
 
 
 @partial(jax.jit, static_argnames=("centred", "discrete"))
 def _feature_metrics(x, z, w, o, *, centred, discrete):
-    return metrics_of(_diagonal(x, z, w, o, centred, discrete), x, z, o, centred=centred, discrete=discrete)
+    made = o if w is None else None
+    basis, _ = diagonalise(x, z, w, made, centred=centred, discrete=discrete)
+    readout, collapse = basis.full_readout, None
+    if discrete and readout is not None and len(readout) == z.shape[1]:
+        collapse = collapse_of(x, z, readout, o)
+    return metrics_of(basis, collapse, features=x.shape[1], top=z.shape[1] - (centred and discrete))
 
 
-def _diagonal(x, z, w, o, centred, discrete):
-    return diagonalise(x, z, w, o if w is None else None, centred=centred, discrete=discrete)
-
-
-def metrics_of(
-    basis: Diagonal, x: Array, z: Array, outputs: Array | None, *, centred: bool, discrete: bool
-) -> FeatureMetrics:
-    """The metrics from the eigenbasis; nothing is checked."""
-    p, top = x.shape[1], z.shape[1] - (centred and discrete)
+def metrics_of(basis: Diagonal, collapse: Collapse | None, *, features: int, top: int) -> FeatureMetrics:
+    """The metrics of so many features from the eigenbasis; nothing is checked."""
+    p = features
     rho = jnp.pad(basis.values, (0, max(p - len(basis.values), 0)))
     quality = share_of_target(basis.values, basis.factor)
     square, trace = (rho**2).sum(), rho.sum()
-    utility = used = cumulated = effective = output_alignment = collapse = None
+    utility = used = cumulated = effective = output_alignment = None
     if basis.readout is not None:
         used_values = leverages(basis.values, basis.readout)
         rank = used_values.sum()
@@ -150,8 +136,6 @@ def metrics_of(
         used = jnp.where(reached.any(), reached.argmax() + 1, 0)
         effective = rank**2 / (utility**2).sum()
         output_alignment = (rho * utility).sum() / jnp.sqrt(rank * square)
-        if discrete and basis.full_readout is not None and len(basis.readout) == z.shape[1]:
-            collapse = collapse_of(x, z, basis.full_readout, outputs)
     quality = jnp.pad(quality, (0, p - len(basis.values)))
     numbers = effective_numbers(rho)
     return FeatureMetrics(

@@ -20,17 +20,16 @@ Example:
     minimal dominance 0.92
 """
 
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
-import jax
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from theorysim.feature_map.diagonal import diagonalise
-from theorysim.feature_map.errors import StandardErrors, standard_errors_of
-from theorysim.feature_map.metrics import checked_arguments, metrics_of
+from theorysim.feature_map.by_columns import measured_by_columns
+from theorysim.feature_map.by_rows import measured_by_rows
+from theorysim.feature_map.errors import StandardErrors
+from theorysim.feature_map.supplied import supplied
 from theorysim.numerics.stats import critical_value
 from theorysim.numerics.validation import is_traced, real
 
@@ -109,11 +108,14 @@ def feature_report(
     classes: int | None = None,
     minimal: float = 0.95,
     extended: float = 0.85,
+    participation: bool = True,
+    block: int = 4096,
 ) -> FeatureReport:
-    """Diagnose the features of a network, from arrays of any framework.
+    """Diagnose the features of a network, from arrays of any framework and of any length.
 
     Args:
-        features: activations before the readout, (n, p).
+        features: activations before the readout, (n, p), also a `np.memmap`. Whole numbers are cast with a
+            warning.
         labels: classes (n,), recoded by rank with a warning if they are not 0 ... C - 1; or floating targets.
         readout: weights after them, (C, p).
         outputs: (n, C), in place of a readout or beside it; see `feature_metrics`.
@@ -122,10 +124,11 @@ def feature_report(
         classes: C, if labels are 0 ... C - 1.
         minimal: u(K*) from which the regime is minimal.
         extended: u(K*) up to which it is extended, <= minimal.
+        participation: give the error of N2 among the standard errors, which costs n p^2 once more.
+        block: examples that are read at once, >= 1; features, where there are more of these than examples.
 
     Returns:
-        FeatureReport. For 20,000 x 512 in float64 about a second on two cores. Not for `jit`: inside of it
-        use `feature_metrics`.
+        FeatureReport. Not for `jit`: inside of it use `feature_metrics`.
 
     Raises:
         ValueError: as `feature_metrics`; a class without an example; outputs that are constant; traced
@@ -142,14 +145,13 @@ def feature_report(
         raise ValueError("features must be concrete: under a trace use feature_metrics")
     real(extended, "extended", low=0, high=1)
     real(minimal, "minimal", low=extended, high=1)
-    x, z, w, o, discrete = checked_arguments(features, labels, readout, outputs, centred, classes)
-    if discrete and not np.asarray(z).any(0).all():
-        raise ValueError("labels must hold every class: leave out classes, and they are coded by rank")
-    top = z.shape[1] - (centred and discrete)
-    numbers, uncertain = _report(x, z, w, o, centred=centred, discrete=discrete, errors=errors)
+    data = supplied(features, labels, readout, outputs, centred=centred, classes=classes, block=block)
+    n, p = data.features.shape
+    measured = measured_by_rows if p <= n else measured_by_columns
+    numbers, uncertain = measured(data, errors=errors, participation=participation)
     gap, verdict = float(numbers.gap), None
     if numbers.cumulative_utility is not None:
-        u = float(numbers.cumulative_utility[min(top, x.shape[1]) - 1])
+        u = float(numbers.cumulative_utility[min(data.top, p) - 1])
         if np.isnan(u):
             name = "readout" if outputs is None else "outputs"
             raise ValueError(f"{name} must depend on the features, got constant outputs")
@@ -166,7 +168,7 @@ def feature_report(
         **measures,
         regime=verdict,
         standard_errors=uncertain,
-        target_dimension=top,
+        target_dimension=data.top,
         ambiguous=gap < _LEAST_GAP,
     )
 
@@ -204,13 +206,3 @@ def regime(
     if utility - margin >= minimal:
         return "minimal"
     return "extended" if utility + margin <= extended else "between"
-
-
-@partial(jax.jit, static_argnames=("centred", "discrete", "errors"))
-def _report(x, z, w, o, *, centred, discrete, errors):
-    basis = diagonalise(x, z, w, o if w is None else None, centred=centred, discrete=discrete)
-    numbers = metrics_of(basis, x, z, o, centred=centred, discrete=discrete)
-    top = z.shape[1] - (centred and discrete)
-    if not errors:
-        return numbers, None
-    return numbers, standard_errors_of(basis, z, top=top, centred=centred, participation=True)

@@ -36,10 +36,13 @@ from theorysim.numerics.validation import is_traced, positive_int
 __all__ = [
     "FeatureMoments",
     "TargetMoments",
+    "merged",
+    "merged_targets",
     "moments",
     "moments_of",
     "target_dimension",
     "target_factor",
+    "target_moments",
     "update",
 ]
 
@@ -153,7 +156,7 @@ def update(moments: FeatureMoments, features: ArrayLike, labels: Any) -> Feature
         raise ValueError(f"labels must be what they were before, got {z.shape[1]} targets")
     if discrete and classes is None:
         raise ValueError("labels must be floating targets, as before, got classes")
-    return _merged(moments, x, z, centred=moments.mean is not None)
+    return _updated(moments, x, z)
 
 
 def target_factor(moments: FeatureMoments) -> Float[Array, "k p"]:
@@ -200,12 +203,8 @@ def _moments(x, z, *, centred, discrete, block):
     first = moments_of(x[:size], z[:size], centred=centred, discrete=discrete)
     if full > 1:
         rest = (a[size : size * full].reshape(full - 1, size, -1) for a in (x, z))
-        first, _ = lax.scan(lambda m, xz: (_merged(m, *xz, centred=centred), None), first, tuple(rest))
-    return (
-        first
-        if size * full == len(x)
-        else _merged(first, x[size * full :], z[size * full :], centred=centred)
-    )
+        first, _ = lax.scan(lambda m, xz: (_updated(m, *xz), None), first, tuple(rest))
+    return first if size * full == len(x) else _updated(first, x[size * full :], z[size * full :])
 
 
 def moments_of(x: Array, z: Array, *, centred: bool, discrete: bool) -> FeatureMoments:
@@ -215,42 +214,61 @@ def moments_of(x: Array, z: Array, *, centred: bool, discrete: bool) -> FeatureM
     x = x if mean is None else x - mean[None]
     count = jnp.asarray(n, dtype)
     if not discrete:
-        target_mean = z.mean(0) if centred else None
-        z = z if target_mean is None else z - target_mean[None]
-        targets = TargetMoments(target_mean, matmul(z.T, x) / n, matmul(z.T, z) / n)
+        targets = target_moments(x, z, centred=centred)
         return FeatureMoments(mean, matmul(x.T, x) / n, None, None, count, targets)
     counts = z.sum(0)
     class_means = matmul(z.T, x) / jnp.maximum(counts, 1)[:, None]
     return FeatureMoments(mean, matmul(x.T, x) / n, class_means, counts / n, count)
 
 
-@partial(jax.jit, static_argnames="centred")
-def _merged(old, x, z, *, centred):
-    new = moments_of(x, z, centred=centred, discrete=old.targets is None)
+def target_moments(x: Array, z: Array, *, centred: bool) -> TargetMoments:
+    """Moments of targets z (n, t) with features (n, p) that are about their mean, if centred."""
+    mean = z.mean(0) if centred else None
+    z = z if mean is None else z - mean[None]
+    return TargetMoments(mean, matmul(z.T, x) / len(x), matmul(z.T, z) / len(x))
+
+
+@jax.jit
+def _updated(old, x, z):
+    centred, discrete = old.mean is not None, old.targets is None
+    return merged(old, moments_of(x, z, centred=centred, discrete=discrete))
+
+
+def merged(old: FeatureMoments, new: FeatureMoments) -> FeatureMoments:
+    """Moments of two sets of examples together; nothing is checked."""
+    a, b, shift = _weights(old, new)
     count = old.count + new.count
-    a, b = old.count / count, new.count / count
     second = a * old.second_moment + b * new.second_moment
-    mean = shift = None
-    if centred:
-        shift = new.mean - old.mean
+    mean = None
+    if shift is not None and old.mean is not None:
         mean = old.mean + b * shift
         second = second + a * b * jnp.outer(shift, shift)
-    if old.targets is None:
-        fractions, means = _merged_means(old, new, a, b, shift)
-        return FeatureMoments(mean, second, means, fractions, count)
-    return FeatureMoments(
-        mean, second, None, None, count, _merged_targets(old.targets, new.targets, a, b, shift)
-    )
+    if old.targets is not None and new.targets is not None:
+        targets = merged_targets(old.targets, new.targets, old, new)
+        return FeatureMoments(mean, second, None, None, count, targets)
+    fractions, means = _merged_means(old, new, a, b, shift)
+    return FeatureMoments(mean, second, means, fractions, count)
 
 
-def _merged_targets(old, new, a, b, shift):
+def merged_targets(
+    old: TargetMoments, new: TargetMoments, features: FeatureMoments, more: FeatureMoments
+) -> TargetMoments:
+    """Moments of targets, or of outputs, of two sets of examples, with those of their features."""
+    a, b, shift = _weights(features, more)
     cross = a * old.cross + b * new.cross
     own = a * old.second_moment + b * new.second_moment
-    if shift is None:
+    if shift is None or old.mean is None or new.mean is None:
         return TargetMoments(None, cross, own)
     move = new.mean - old.mean
     cross, own = cross + a * b * jnp.outer(move, shift), own + a * b * jnp.outer(move, move)
     return TargetMoments(old.mean + b * move, cross, own)
+
+
+def _weights(old, new):
+    """The shares of two sets of examples, and the step between their means."""
+    count = old.count + new.count
+    shift = None if old.mean is None else new.mean - old.mean
+    return old.count / count, new.count / count, shift
 
 
 def _merged_means(old, new, a, b, shift):
