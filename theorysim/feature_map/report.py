@@ -12,7 +12,7 @@ gives outputs proportional to T[y], so that frozen random features show a high u
 The thresholds are ours. Y. Nam et al. (2024), arXiv 2410.04264.
 
 Example:
-    >>> import jax.numpy as jnp
+    >>> import jax, jax.numpy as jnp
     >>> labels = jnp.arange(90) % 3
     >>> noise = jax.random.normal(jax.random.key(0), (90, 8))
     >>> report = feature_report(jax.nn.one_hot(labels, 8) + 0.1 * noise, labels, readout=jnp.eye(3, 8))
@@ -135,7 +135,7 @@ def feature_report(
             arguments.
 
     Example:
-        >>> import jax.numpy as jnp
+        >>> import jax, jax.numpy as jnp
         >>> x = jax.random.normal(jax.random.key(0), (300, 40))  # random features, every one in use
         >>> report = feature_report(x, jnp.arange(300) % 3, readout=x[:3])
         >>> print(report.regime, f"u(2) = {report.cumulative_utility[1]:.2f}")
