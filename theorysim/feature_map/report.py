@@ -114,8 +114,8 @@ def feature_report(
     """Diagnose the features of a network, from arrays of any framework and of any length.
 
     Args:
-        features: activations before the readout, (n, p), also a `np.memmap`. Whole numbers are cast with a
-            warning.
+        features: activations before the readout, (n, p), in memory or a `np.memmap`. Whole numbers are cast
+            with a warning, half precision to float32.
         labels: classes (n,), recoded by rank with a warning if they are not 0 ... C - 1; or floating targets.
         readout: weights after them, (C, p).
         outputs: (n, C), in place of a readout or beside it; see `feature_metrics`.
@@ -128,11 +128,18 @@ def feature_report(
         block: examples that are read at once, >= 1; features, where there are more of these than examples.
 
     Returns:
-        FeatureReport. Not for `jit`: inside of it use `feature_metrics`.
+        FeatureReport. Cost n p min(n, p) + min(n, p)^3, and n p (3 K* + 4 C) for errors and collapse. The
+        features are read twice, by blocks, and never copied whole; beside a block there are some ten p x p
+        matrices, or n x n ones if n < p. Sums over blocks are in float64 where JAX has it, the rest in the
+        dtype of the features. On two cores 20,000 x 512 in float64 takes 0.5 s; 60,000 x 2,048 in float32
+        takes 8 s and, with the features, 1.6 GiB. Where both n and p are large the eigenvectors cost most:
+        8,192 x 4,096 takes 12 s, 10,000 x 8,192 takes 80 s and 2.7 GiB, where `leading_features` takes 1 s
+        and 4 s for the first K* features, with a bound on their error but without that of the statistics.
+        Not for `jit`: inside of it use `feature_metrics`.
 
     Raises:
-        ValueError: as `feature_metrics`; a class without an example; outputs that are constant; traced
-            arguments.
+        ValueError: as `feature_metrics`; a class without an example; outputs that are constant; block < 1;
+            traced arguments.
 
     Example:
         >>> import jax, jax.numpy as jnp
