@@ -74,10 +74,9 @@ class _Sums(NamedTuple):
 
 
 def _columns(data):
-    """Blocks of features, with that of the readout."""
+    """Blocks of features, with where they stand."""
     for start, size in spans(data.features.shape[1], data.block):
-        w = None if data.readout is None else data.readout[:, start : start + size]
-        yield part(data.features, start, size, data.dtype, axis=1), w
+        yield part(data.features, start, size, data.dtype, axis=1), slice(start, start + size)
 
 
 def _summed(data, z):
@@ -86,11 +85,9 @@ def _summed(data, z):
     own = data.readout
     if own is not None and data.centred and data.classes is not None:
         own = without_mean(own, 0)
-    start = 0
-    for x, w in _columns(data):
-        across = None if own is None else own[:, start : start + x.shape[1]]
-        start += x.shape[1]
-        new, mean, finite = _sums(x, z, w, across, centred=data.centred)
+    for x, here in _columns(data):
+        readouts = (None if w is None else w[:, here] for w in (data.readout, own))
+        new, mean, finite = _sums(x, z, *readouts, centred=data.centred)
         # Waits for the block, so that no more than one is held.
         if not finite:
             check_finite(x, "features")
@@ -113,15 +110,15 @@ def _sums(x, z, readout, own, *, centred):
 
 def _collapse(data, z, means, weights, predicted):
     """Collapse from class means, with the readout or the weights of the examples in it."""
-    counts, start, total, readout = z.sum(0), 0, None, []
-    for x, w in _columns(data):
-        mean = means[:, start : start + x.shape[1]]
-        start += x.shape[1]
-        new, made = _part_of_collapse(x, z, mean, counts, weights, centred=data.centred)
+    counts, total, made, dtype = z.sum(0), None, [], summing_dtype(data.dtype)
+    for x, here in _columns(data):
+        new, part_made = _part_of_collapse(x, z, means[:, here], counts, weights, centred=data.centred)
+        new = jax.tree.map(lambda a: a.astype(dtype), new)
         total = jax.block_until_ready(new if total is None else jax.tree.map(jnp.add, total, new))
-        readout.append(w if weights is None else made)
+        made.append(part_made)
     assert total is not None
-    return _collapse_of_sums(*total, predicted, means, counts, jnp.concatenate(readout, axis=1))
+    readout = data.readout if weights is None else jnp.concatenate(made, axis=1)
+    return _collapse_of_sums(*total, predicted, means, counts, readout)
 
 
 @partial(jax.jit, static_argnames="centred")
@@ -136,6 +133,7 @@ def _part_of_collapse(x, z, means, counts, weights, *, centred):
 
 @jax.jit
 def _collapse_of_sums(along, within, scores, predicted, means, counts, readout):
+    along, within, scores = (a.astype(means.dtype) for a in (along, within, scores))
     scatter = scatter_of(along, within, scores, predicted, means)
     return collapse_of_scatter(scatter, means, counts, readout)
 
