@@ -80,7 +80,7 @@ def weight_decay(data, cfg):
         decays = levels * threshold(counts)
         law = np.stack([unconstrained_law(counts, loss, decay)[0] for decay in decays])
         for k in range(run.sizes["feature"]):
-            theory_line(ax, levels, law[:, k], color=PALETTE[k])
+            theory_line(ax, levels, law[:, k], color=PALETTE[k], label=f"direction {k + 1}")
             measured_points(
                 ax,
                 run.level.values,
@@ -91,6 +91,7 @@ def weight_decay(data, cfg):
             )
         ax.set(xlabel=r"$\sqrt{ab}$ / threshold", title=f"{titles[loss]}, {balance}")
     axes[0].set_ylabel("feature eigenvalue")
+    axes[-1].legend()
     return figure
 
 
@@ -120,7 +121,7 @@ def spiked(data, cfg):
                 label=f"s = {spike:g}" if name == "quality" else None,
             )
     ax.set(xscale="log", xlabel="examples per feature n/p", ylabel="quality $Q_1$", ylim=(-0.02, 1))
-    ax.legend(loc="upper left")
+    ax.legend(loc="upper left", bbox_to_anchor=(0.0, 0.78))
     return figure
 
 
