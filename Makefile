@@ -21,7 +21,7 @@ sim-%: setup FORCE ## Run one simulation: make sim-model_collapse [PRESET=paper]
 	@$(BIN)/theorysim run $* --preset $(PRESET) $(ARGS)
 
 test: setup ## Run the tests [ARGS="-k sweep"]
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup ## Check style, formatting and types
 	@$(BIN)/ruff check .

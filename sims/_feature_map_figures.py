@@ -264,8 +264,8 @@ def shortcuts(data, cfg):
 def other_networks(data, cfg):
     r"""Other networks, rich and lazy, at the end of training: utility of the first K eigenfunctions.
 
-    Each line is a network. Dotted: K* = 9; shaded: the range of minimal features. Convolutions stay between
-    the regimes on these data.
+    Each line is a network. Dotted: K* = 9; shaded: the range of minimal features. Convolutions stay short of
+    minimal on these data; a line that is missing is of a network that died.
     """
     runs = data["architectures"].isel(epoch=-1)
     names = runs.network.values

@@ -25,6 +25,18 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 MAPS = Path("/proc/self/maps")
 
+# Files of a minute and more. They begin, so that none of them is left over for one worker at the end.
+LONG = ("tests/sims/", "tests/test_docstrings.py", "tests/width_depth/", "tests/rmt_synthetic/")
+
+
+def pytest_collection_modifyitems(items):
+    """Order the files; `make test` tells pytest-xdist to keep the order."""
+
+    def place(item):
+        return next((i for i, start in enumerate(LONG) if item.nodeid.startswith(start)), len(LONG))
+
+    items.sort(key=place)
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _few_memory_maps():
