@@ -9,8 +9,9 @@ from pathlib import Path
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 # No threads inside of a LAPACK call on a small matrix, as on the command line.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# Batched LAPACK calls wait for each other for ever in a pool of two threads (see theorysim/lab/cpu.py).
-os.environ["NPROC"] = "8"
+# Batched LAPACK calls wait for each other for ever in a pool of two threads (see theorysim/lab/cpu.py), and a
+# run of the command line computes two experiments at a time.
+os.environ["NPROC"] = "16"
 
 import jax
 import pytest

@@ -148,6 +148,8 @@ def test_doctor_takes_a_missing_browser_for_optional(monkeypatch, tmp_path):
         (["run", "coins", "--tosses", "1"], "tosses must be an integer >= 2, got 1"),
         (["run", "coins", "--devices", "0"], "--devices must be an integer in [1, "),
         (["run", "coins", "--devices", "99"], "--devices must be an integer in [1, "),
+        (["run", "coins", "--jobs", "0"], "--jobs must be an integer >= 1, got 0"),
+        (["run", "--jobs", "two", "coins"], "with base 10: 'two'; expected --jobs N"),
         (["run", "coins", "--only", "share"], "must name experiments of coins: shares, spread; got 'share'"),
         (["run", "coins", "--only", ""], "must name experiments of coins: shares, spread; got ''"),
         (["run", "coins", "--out", "x" * 300], "--out must be a folder with write permission, got xxx"),

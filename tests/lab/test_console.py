@@ -68,14 +68,13 @@ def event(done: int) -> ProgressEvent:
 
 def test_points_of_several_sweeps_add_up():
     with Display(Console(file=io.StringIO()), total=1) as display:
-        display.begin("tosses", "Toss every coin")
+        line = display.begin("tosses", "Toss every coin")
+        other = display.begin("others", "Toss others")
         for sweep in ((5, 10), (10,), (0, 4)):
-            display.next_sweep()
+            line.next_sweep()
             for done in sweep:
-                display.progress(event(done))
-        assert display.points == 24
-        display.begin("others", "Toss others")
-        assert display.points == 0
+                line.progress(event(done))
+        assert (line.points, other.points) == (24, 0)
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -84,10 +83,10 @@ def test_every_experiment_has_its_line(terminal):
     console = Console(file=out, force_terminal=terminal, width=110, color_system=None)
     with Display(console, total=3) as display:
         for name, status in (("one", "done"), ("two", "failed"), ("three", "skipped")):
-            display.begin(name, "Toss [all]")
-            display.progress(event(10))
+            line = display.begin(name, "Toss [all]")
+            line.progress(event(10))
             error = "ValueError: no" if status == "failed" else ""
-            display.end(
+            line.end(
                 ExperimentRecord(name, "Toss [all]", status, seconds=2.0, points=10, diverged=1, error=error)
             )
     said = out.getvalue()
@@ -95,6 +94,16 @@ def test_every_experiment_has_its_line(terminal):
     assert "failed after 2.0 s: ValueError: no" in said and "not run" in said
     assert ("all experiments" in said) is terminal
     assert "Toss [all]" in said
+
+
+def test_the_overall_bar_counts_every_experiment_that_runs():
+    with Display(Console(file=io.StringIO()), total=3) as display:
+        lines = [display.begin(name, "Toss") for name in ("one", "two", "three")]
+        for line, done in zip(lines, (5, 2, 0), strict=True):
+            line.progress(event(done))
+        assert display.bars.tasks[0].completed == pytest.approx(0.7)
+        lines[1].end(ExperimentRecord("two", "Toss", "done", seconds=1.0))
+        assert display.bars.tasks[0].completed == pytest.approx(1.5)
 
 
 def test_verdicts_are_words_not_only_colours():

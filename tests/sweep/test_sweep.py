@@ -1,4 +1,6 @@
 import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -165,7 +167,7 @@ def test_results_survive_netcdf(tmp_path):
 
 def test_the_same_sweep_again_compiles_and_traces_nothing():
     def misses():
-        return compiled.executable.cache_info().misses, compiled.variables.cache_info().misses
+        return compiled._executable.cache_info().misses, compiled.variables.cache_info().misses
 
     def plus(x, n):
         return x + n
@@ -175,6 +177,25 @@ def test_the_same_sweep_again_compiles_and_traces_nothing():
     again = sweep(plus, vary={"x": [5.0, 6.0]}, cases={"n": [1, 2]})
     assert misses() == before
     assert (again.value.values - first.value.values == 4).all()
+
+
+def test_the_same_sweep_in_two_threads_compiles_once_and_is_right_in_both():
+    meeting = threading.Barrier(2)
+
+    def poly(x, n, key):
+        return jnp.sin(x) ** n + jax.random.normal(key, (50,)).sum()
+
+    def ask(start):
+        meeting.wait()
+        return sweep(poly, vary={"x": start + np.arange(40.0)}, cases={"n": [1, 2]}, key=jax.random.key(0))
+
+    before = compiled._executable.cache_info().misses
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(ask, (0.0, 7.0)))
+    assert compiled._executable.cache_info().misses == before + 2
+    for start, data in zip((0.0, 7.0), found, strict=True):
+        again = sweep(poly, vary={"x": start + np.arange(40.0)}, cases={"n": [1, 2]}, key=jax.random.key(0))
+        np.testing.assert_array_equal(data.value.values, again.value.values)
 
 
 def test_a_case_that_cannot_be_traced_is_named():

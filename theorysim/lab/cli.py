@@ -30,10 +30,11 @@ from theorysim.lab.cli_arguments import (
     split_names,
 )
 from theorysim.lab.console import Display, claims_table, make_console
-from theorysim.lab.cpu import enlarge_thread_pool
+from theorysim.lab.cpu import default_jobs, enlarge_thread_pool
 from theorysim.lab.errors import UsageError, did_you_mean, one_line
 from theorysim.lab.outputs import Layout
 from theorysim.lab.records import Outcome, read_gallery
+from theorysim.lab.side_by_side import still_running
 from theorysim.lab.sim import Sim
 
 __all__ = ["main"]
@@ -64,7 +65,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         print(__version__)
         return 0
-    name, rest = words[0], words[1:]
+    status = _carry_out(words[0], words[1:])
+    if still_running():  # an experiment after Ctrl-C: Python must not exit under a thread that is inside JAX
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def _carry_out(name: str, rest: Sequence[str]) -> int:
     try:
         if name not in _COMMANDS:
             hint = did_you_mean(name, _COMMANDS)
@@ -119,9 +128,10 @@ def _run(args: Sequence[str]) -> int:
     if not names:
         raise UsageError("all must stand for at least one sim, got none: no sims are installed")
     sources = {name: catalog.find(name) for name in names}
-    out = _out_of(named.rest)
-    outputs.check_writable(out)
-    _configure_jax()
+    outputs.check_writable(Path(_early(named.rest, "--out") or "."))
+    jobs = _early(named.rest, "--jobs")
+    # For two at least, whatever is asked: the size of the pool may change how a program is split, and rounds.
+    _configure_jax(max(2, int(jobs)) if jobs.isdecimal() else 2)
     asked = _parse_each(sources, named.rest, named.preset)
     if asked[0].options.dry_run:
         return _dry_run(asked)
@@ -199,18 +209,18 @@ _RUN_HELP = """Run the sims named, or all of them.
 Name one sim, `theorysim run SLUG --help`, to see the fields of its config, which are flags as well."""
 
 
-def _out_of(args: Sequence[str]) -> Path:
-    """The output folder, needed before the sims are loaded to refuse it at once."""
+def _early(args: Sequence[str], flag: str) -> str:
+    """The value of a flag that is needed before the sims are loaded; empty if it is not there."""
     words = list(args)
     for place, word in enumerate(words):
-        if word.startswith("--out="):
-            return Path(word.removeprefix("--out="))
-        if word == "--out" and place + 1 < len(words):
-            return Path(words[place + 1])
-    return Path(".")
+        if word.startswith(f"{flag}="):
+            return word.removeprefix(f"{flag}=")
+        if word == flag and place + 1 < len(words):
+            return words[place + 1]
+    return ""
 
 
-def _configure_jax() -> None:
+def _configure_jax(programs: int = 1) -> None:
     os.environ.setdefault("MPLBACKEND", "Agg")  # figures go to files
     # Half of a short run on a CPU is compilation. LLVM's level 2 takes 60 % of the time of XLA's default, and
     # its programs were as fast: samplers, trained networks, polynomials. A level that you set is kept.
@@ -218,7 +228,7 @@ def _configure_jax() -> None:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=2".strip()
     # A batch of small matrices is a LAPACK call each: threads inside of one cost thirty times what they save.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    enlarge_thread_pool()
+    enlarge_thread_pool(programs)
 
     import jax
 
@@ -254,6 +264,8 @@ def _parse_each(sources: dict[str, Path], args: Sequence[str], preset: str) -> l
         there = len(jax.local_devices())
         if options.devices is not None and not 1 <= options.devices <= there:
             raise UsageError(f"--devices must be an integer in [1, {there}], got {options.devices}")
+        if options.jobs is not None and options.jobs < 1:
+            raise UsageError(f"--jobs must be an integer >= 1, got {options.jobs}")
         layout = Layout(options.out, sim.slug, options.preset)
         outputs.check_writable(layout.results)
         outputs.check_writable(layout.gallery)
@@ -314,6 +326,7 @@ def _job(item: _Asked):
         only=_only(item.options),
         fresh=item.options.fresh,
         devices=item.options.devices,
+        jobs=item.options.jobs or default_jobs(),
     )
 
 

@@ -51,6 +51,9 @@ class RunOptions:
     """Compute again what an earlier run has already stored."""
     devices: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Use only the first N devices that JAX finds; all of them by default."""
+    jobs: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Compute N experiments of a sim at a time, which share the memory; by default 2 on a CPU with two cores
+    or more, otherwise 1."""
     dry_run: _Switch = False
     """Show points, memory and what is already stored for every sweep; compute and write nothing."""
     strict: _Switch = False
@@ -101,7 +104,7 @@ def split_names(args: Sequence[str]) -> Named:
         >>> split_names(["coins", "--preset", "paper", "--tosses", "9"])
         Named(names=['coins'], rest=['--preset', 'paper', '--tosses', '9'], preset='paper')
     """
-    with_value = {"--preset", "--only", "--out", "--devices"}
+    with_value = {"--preset", "--only", "--out", "--devices", "--jobs"}
     switches = {"--fresh", "--dry-run", "--strict", "--debug", "--help", "-h"}
     names, rest, preset, naming = [], [], "quick", True
     words = iter(args)

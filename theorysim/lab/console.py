@@ -6,8 +6,8 @@ when an experiment ends, and one a minute while it runs.
 Example:
     >>> from rich.console import Console
     >>> with Display(Console(quiet=True), total=1) as display:
-    ...     display.begin("tosses", "Toss every coin")
-    ...     display.end(ExperimentRecord("tosses", "Toss every coin", "done", seconds=0.1))
+    ...     line = display.begin("tosses", "Toss every coin")
+    ...     line.end(ExperimentRecord("tosses", "Toss every coin", "done", seconds=0.1))
 """
 
 import time
@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -27,7 +27,7 @@ from theorysim.lab.records import ClaimRecord, ExperimentRecord
 if TYPE_CHECKING:
     from theorysim.sweep import ProgressEvent
 
-__all__ = ["Display", "claims_table", "make_console"]
+__all__ = ["Display", "Line", "claims_table", "make_console"]
 
 _STATUS_STYLE = {"confirmed": "green", "refuted": "red", "undecided": "yellow"}
 _MARK = {"done": ("✓", "green"), "reused": ("✓", "cyan"), "failed": ("✗", "red"), "skipped": ("–", "dim")}
@@ -45,8 +45,56 @@ def make_console(*, stderr: bool = False) -> Console:
     return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=118)
 
 
+class Line:
+    """One experiment while it runs; also the `progress` callback of its sweeps, in whatever thread."""
+
+    def __init__(self, display: "Display", name: str, title: str):
+        self.points = 0
+        """Points that the sweeps of the experiment have finished."""
+        self.share = 0.0
+        """How much of its present sweep is done, from 0 to 1."""
+        self._display = display
+        self._name = name
+        self._points_before = 0
+        self._last_line = time.monotonic()
+        self._task = display.bars.add_task(name, total=1.0, mark="[cyan]▸[/]", said="", title=title)
+
+    def next_sweep(self) -> None:
+        """Count the points of the coming sweep anew, on top of those of the sweeps before it."""
+        self._points_before = self.points
+
+    def progress(self, event: "ProgressEvent") -> None:
+        """Take the news of a sweep."""
+        self.points = self._points_before + event.done_points
+        share = event.done_points / max(event.total_points, 1)
+        self.share = min(share, 1.0)
+        said = (
+            f"{number(event.points_per_second, digits=3)} points/s"
+            if event.points_per_second
+            else "compiling"
+        )
+        if event.eta_seconds == event.eta_seconds and event.eta_seconds > 1:
+            said += f" · {duration(event.eta_seconds)} left"
+        self._display.bars.update(self._task, completed=self.share, said=said)
+        self._display.count()
+        if not self._display.live and time.monotonic() - self._last_line > _QUIET_SECONDS:
+            self._last_line = time.monotonic()
+            self._display.console.print(f"  … {self._name}: {share:.0%}, {said}", markup=False)
+
+    def end(self, record: ExperimentRecord) -> None:
+        """Finish the line."""
+        mark, colour = _MARK[record.status]
+        said = _experiment_said(record)
+        self._display.bars.update(self._task, completed=1.0, mark=f"[{colour}]{mark}[/]", said=said)
+        self._display.bars.stop_task(self._task)
+        self._display.count(ended=self)
+        if not self._display.live:
+            line = Text.assemble((mark, colour), f" {record.name}: {record.title} ", (f"({said})", "dim"))
+            self._display.console.print(line, soft_wrap=True)
+
+
 class Display:
-    """Shows the experiments of a run as they go; also the `progress` callback of their sweeps.
+    """Shows the experiments of a run as they go.
 
     Args:
         console: where to print.
@@ -56,7 +104,7 @@ class Display:
     def __init__(self, console: Console, *, total: int):
         self.console = console
         self.live = console.is_terminal and total > 0
-        self._bars = Progress(
+        self.bars = Progress(
             TextColumn("{task.fields[mark]}"),
             TextColumn("{task.description}", style="bold"),
             BarColumn(bar_width=18),
@@ -73,72 +121,36 @@ class Display:
             expand=True,
             disable=not self.live,
         )
-        self._overall = self._bars.add_task("all experiments", total=total, mark=" ", said="", title="")
-        self._task: TaskID | None = None
-        self._name = ""
+        self._overall = self.bars.add_task("all experiments", total=total, mark=" ", said="", title="")
+        self._running: tuple[Line, ...] = ()
         self._ended = 0
-        self._last_line = 0.0
-        self._points_before = self._points = 0
 
     def __enter__(self) -> "Display":
-        self._bars.start()
+        self.bars.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        self.bars.stop()
 
-    def begin(self, name: str, title: str) -> None:
-        """Start the line of an experiment."""
-        self._name, self._last_line = name, time.monotonic()
-        self._points_before = self._points = 0
-        self._task = self._bars.add_task(name, total=1.0, mark="[cyan]▸[/]", said="", title=title)
+    def begin(self, name: str, title: str) -> Line:
+        """Start the line of an experiment and return it."""
+        line = Line(self, name, title)
+        self._running += (line,)
+        return line
 
-    @property
-    def points(self) -> int:
-        """Points that the sweeps of the present experiment have finished."""
-        return self._points_before + self._points
-
-    def next_sweep(self) -> None:
-        """Count the points of the coming sweep anew, on top of those of the sweeps before it."""
-        self._points_before, self._points = self.points, 0
-
-    def progress(self, event: "ProgressEvent") -> None:
-        """Take the news of a sweep."""
-        self._points = event.done_points
-        share = event.done_points / max(event.total_points, 1)
-        said = (
-            f"{number(event.points_per_second, digits=3)} points/s"
-            if event.points_per_second
-            else "compiling"
-        )
-        if event.eta_seconds == event.eta_seconds and event.eta_seconds > 1:
-            said += f" · {duration(event.eta_seconds)} left"
-        if self._task is not None:
-            self._bars.update(self._task, completed=min(share, 1.0), said=said)
-            self._bars.update(self._overall, completed=self._ended + min(share, 1.0))
-        if not self.live and time.monotonic() - self._last_line > _QUIET_SECONDS:
-            self._last_line = time.monotonic()
-            self.console.print(f"  … {self._name}: {share:.0%}, {said}", markup=False)
-
-    def end(self, record: ExperimentRecord) -> None:
-        """Finish the line of an experiment."""
-        self._ended += 1
-        mark, colour = _MARK[record.status]
-        said = _experiment_said(record)
-        if self._task is not None:
-            self._bars.update(self._task, completed=1.0, mark=f"[{colour}]{mark}[/]", said=said)
-            self._bars.stop_task(self._task)
-            self._task = None
-        self._bars.update(self._overall, completed=self._ended)
-        if not self.live:
-            line = Text.assemble((mark, colour), f" {record.name}: {record.title} ", (f"({said})", "dim"))
-            self.console.print(line, soft_wrap=True)
+    def count(self, ended: Line | None = None) -> None:
+        """Bring the overall bar up to date, with a line that has ended."""
+        if ended is not None:
+            self._running = tuple(line for line in self._running if line is not ended)
+            self._ended += 1
+        done = self._ended + sum(line.share for line in self._running)
+        self.bars.update(self._overall, completed=done)
 
     def note(self, text: str, style: str = "") -> None:
         """Print a line above the live display."""
-        self._bars.console.print(Text(text, style=style), soft_wrap=True)
+        self.bars.console.print(Text(text, style=style), soft_wrap=True)
 
 
 def claims_table(title: str, claims: Iterable[ClaimRecord]) -> Table:

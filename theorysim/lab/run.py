@@ -3,7 +3,7 @@
 Each experiment gets a key from the config's seed and its own name, so that adding an experiment changes no
 other. Its data set is stored as soon as it is there and used again as long as its fingerprint (`provenance`)
 holds. An experiment, claim or figure that fails stops none of the others: what needs a failed experiment is
-undecided.
+undecided. Several experiments may be computed at a time (`side_by_side`); all the rest is done in one thread.
 
 Example:
     >>> data = Results({}, {"tosses": "experiment tosses failed: OverflowError"})
@@ -27,11 +27,12 @@ import xarray as xr
 from matplotlib.figure import Figure as Drawing
 
 from theorysim.lab import figures, outputs, provenance
-from theorysim.lab.console import Display
+from theorysim.lab.console import Display, Line
 from theorysim.lab.errors import one_line
 from theorysim.lab.fields import field_docs
 from theorysim.lab.outputs import Layout
 from theorysim.lab.records import ClaimRecord, ExperimentRecord, FigureRecord, Outcome
+from theorysim.lab.side_by_side import carry_out
 from theorysim.lab.sim import Claim, Experiment, Figure, Sim
 from theorysim.numerics.stats import Verdict
 from theorysim.sweep import sweep
@@ -58,6 +59,8 @@ class Job(NamedTuple):
     """Compute again what is there."""
     devices: int | None = None
     """How many devices to use; all of them when None."""
+    jobs: int = 1
+    """How many experiments to compute at a time; more than one in threads, under JAX's global settings."""
 
 
 class MissingExperiment(Exception):
@@ -113,39 +116,69 @@ def run_sim(job: Job, display: Display) -> Outcome:
     started = time.perf_counter()
     code = provenance.code_hash(job.source)
     datasets: dict[str, xr.Dataset] = {}
-    missing: dict[str, str] = {}
-    experiments = []
+    records: dict[str, ExperimentRecord] = {}
+    pending: list[_Pending] = []
     for experiment in job.sim.experiments.values():
         mark = provenance.fingerprint(experiment.name, job.config, code)
-        record = _obtain(job, experiment, mark, datasets, display)
-        experiments.append(record)
-        if record.status == "failed":
-            missing[experiment.name] = f"experiment {experiment.name} failed: {record.error}"
-        elif record.status == "skipped":
-            missing[experiment.name] = f"experiment {experiment.name} was not run"
-    data = Results(datasets, missing)
+        record = _without_computing(job, experiment, mark, datasets, display)
+        if record is None:
+            pending.append(_Pending(experiment, mark))
+        else:
+            display.begin(experiment.name, experiment.title).end(record)
+            records[experiment.name] = record
+
+    def keep(number: int, computed: _Computed) -> None:
+        records[computed.record.name] = record = _keep(job, pending[number].mark, computed, datasets)
+        computed.line.end(record)
+
+    tasks = [functools.partial(_compute, job, item.experiment, display) for item in pending]
+    carry_out(tasks, job.jobs, keep)
+    records = {name: records[name] for name in job.sim.experiments}
+    experiments = tuple(records.values())
+    there = {name: datasets[name] for name in records if name in datasets}
+    data = Results(there, {record.name: why for record in experiments if (why := _why_missing(record))})
     complete = not any(record.status == "skipped" for record in experiments)
     claims = tuple(_judge(claim, data, job.config) for claim in job.sim.claims.values())
     folder = job.layout.gallery if complete else job.layout.results / "figures"
     drawn = tuple(_draw(figure, data, job.config, folder) for figure in job.sim.figures.values())
-    outcome = Outcome(job.sim.slug, job.preset, tuple(experiments), claims, drawn, complete)
+    outcome = Outcome(job.sim.slug, job.preset, experiments, claims, drawn, complete)
     _write_records(job, outcome, seconds=time.perf_counter() - started)
     return outcome
 
 
-def _obtain(
+class _Pending(NamedTuple):
+    """An experiment to compute, and the fingerprint to store it under."""
+
+    experiment: Experiment
+    mark: str
+
+
+class _Computed(NamedTuple):
+    """What an experiment gave, not stored yet; no data set if it failed."""
+
+    record: ExperimentRecord
+    dataset: xr.Dataset | None
+    line: Line
+
+
+def _why_missing(record: ExperimentRecord) -> str:
+    """Why there is no data set of an experiment; empty if there is one."""
+    if record.status == "failed":
+        return f"experiment {record.name} failed: {record.error}"
+    return f"experiment {record.name} was not run" if record.status == "skipped" else ""
+
+
+def _without_computing(
     job: Job, experiment: Experiment, mark: str, datasets: dict[str, xr.Dataset], display: Display
-) -> ExperimentRecord:
-    """Load an experiment that is still valid, or run it; put its data set into `datasets`."""
-    display.begin(experiment.name, experiment.title)
+) -> ExperimentRecord | None:
+    """Load an experiment that is still valid into `datasets`, or leave it out; None: it must be computed."""
     file = job.layout.dataset(experiment.name)
     asked = not job.only or experiment.name in job.only
     stored = None if job.fresh and asked else outputs.stored_record(file)
-    record = None
     if stored is not None and stored.get("fingerprint") == mark:
         try:
             datasets[experiment.name] = outputs.load_dataset(file)
-            record = ExperimentRecord(
+            return ExperimentRecord(
                 experiment.name,
                 experiment.title,
                 "reused",
@@ -155,25 +188,20 @@ def _obtain(
             )
         except (OSError, ValueError):
             display.note(f"{file} is damaged: computing it again", style="yellow")
-    if record is None and not asked:
-        record = ExperimentRecord(experiment.name, experiment.title, "skipped")
-    if record is None:
-        record = _compute(job, experiment, mark, datasets, display)
-    display.end(record)
-    return record
+    return None if asked else ExperimentRecord(experiment.name, experiment.title, "skipped")
 
 
-def _compute(
-    job: Job, experiment: Experiment, mark: str, datasets: dict[str, xr.Dataset], display: Display
-) -> ExperimentRecord:
+def _compute(job: Job, experiment: Experiment, display: Display) -> _Computed:
+    """Call an experiment; of all that is kept, only the cells of its sweeps are written here."""
+    line = display.begin(experiment.name, experiment.title)
     cells = job.layout.cells(experiment.name)
     if job.fresh:
         shutil.rmtree(cells, ignore_errors=True)
-    ours = {"store": cells, "devices": job.devices, "executor": None, "progress": display.progress}
+    ours = {"store": cells, "devices": job.devices, "executor": None, "progress": line.progress}
 
     @functools.wraps(sweep)
     def bound(fn: Any, **arguments: Any) -> xr.Dataset:
-        display.next_sweep()
+        line.next_sweep()
         return sweep(fn, **(ours | arguments))
 
     record = ExperimentRecord(experiment.name, experiment.title, "done")
@@ -184,21 +212,33 @@ def _compute(
             raise TypeError(f"an experiment must return an xarray.Dataset, got {type(dataset).__name__}")
         record = record._replace(
             seconds=round(time.perf_counter() - started, 3),
-            points=display.points,
+            points=line.points,
             diverged=int(dataset.attrs["diverged"]) if "diverged" in dataset.attrs else None,
         )
-        stored = {"fingerprint": mark, "config": job.config, **record._asdict()}
-        outputs.save_dataset(job.layout.dataset(experiment.name), dataset, stored)
-        # Read back, so that claims see the same data now as when they are loaded in a later run.
-        datasets[experiment.name] = outputs.load_dataset(job.layout.dataset(experiment.name))
     except Exception as error:
-        return record._replace(
-            status="failed",
-            seconds=time.perf_counter() - started,
-            error=one_line(error),
-            trace=traceback.format_exc(),
-        )
+        return _Computed(_failed(record._replace(seconds=time.perf_counter() - started), error), None, line)
+    return _Computed(record, dataset, line)
+
+
+def _keep(job: Job, mark: str, computed: _Computed, datasets: dict[str, xr.Dataset]) -> ExperimentRecord:
+    """Store what an experiment gave, and put it into `datasets`."""
+    record = computed.record
+    if computed.dataset is None:
+        return record
+    file = job.layout.dataset(record.name)
+    try:
+        stored = {"fingerprint": mark, "config": job.config, **record._asdict()}
+        outputs.save_dataset(file, computed.dataset, stored)
+        # Read back, so that claims see the same data now as when they are loaded in a later run.
+        datasets[record.name] = outputs.load_dataset(file)
+    except Exception as error:
+        return _failed(record, error)
     return record
+
+
+def _failed(record: ExperimentRecord, error: Exception) -> ExperimentRecord:
+    trace = "".join(traceback.format_exception(error))
+    return record._replace(status="failed", error=one_line(error), trace=trace)
 
 
 def _judge(claim: Claim, data: Results, config: Any) -> ClaimRecord:
@@ -285,6 +325,7 @@ def _run_record(job: Job, outcome: Outcome, *, seconds: float) -> dict[str, Any]
         "seconds": round(seconds, 2),
         "versions": provenance.versions(),
         "devices": provenance.device_names(job.devices),
+        "jobs": job.jobs,
         "x64": provenance.x64_enabled(),
         "git": git and git._asdict(),
     }

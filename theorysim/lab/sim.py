@@ -31,7 +31,9 @@ Status = Literal["confirmed", "refuted", "undecided"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Flags of `theorysim run` itself, which a field of the same name would hide.
-_RESERVED = frozenset({"preset", "only", "out", "fresh", "devices", "dry_run", "strict", "debug", "help"})
+_RESERVED = frozenset(
+    {"preset", "only", "out", "fresh", "devices", "jobs", "dry_run", "strict", "debug", "help"}
+)
 
 
 class Paper(NamedTuple):

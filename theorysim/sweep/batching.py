@@ -13,17 +13,21 @@ Example:
     50000
 """
 
+import contextlib
 import math
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 import numpy as np
 
 from theorysim.numerics.memory import free_memory
 from theorysim.sweep.compiled import Devices, Kernel, Settings, executable, variables
 
-__all__ = ["cells_wanted", "choose", "evenly", "memory_budget"]
+__all__ = ["cells_wanted", "choose", "evenly", "memory_budget", "sharing_memory"]
 
 _STORED_ROUNDS = 8
 _SMALLEST_SPLIT = 64
+_SWEEPS: ContextVar[int] = ContextVar("sweeps", default=1)
 
 
 def cells_wanted(*, cases: int, lanes: int, stored: bool, by_executor: bool) -> int:
@@ -54,12 +58,29 @@ def evenly(points: int, lanes: int, limit: int) -> int:
     return math.ceil(points / (lanes * rounds))
 
 
+@contextlib.contextmanager
+def sharing_memory(sweeps: int) -> Iterator[None]:
+    """Within it, a sweep of this thread takes its part of the memory, as one of so many at a time.
+
+    Example:
+        >>> with sharing_memory(2):
+        ...     data = theorysim.sweep(lambda x: x * x, vary={"x": [1.0, 2.0]})
+    """
+    token = _SWEEPS.set(sweeps)
+    try:
+        yield
+    finally:
+        _SWEEPS.reset(token)
+
+
 def memory_budget(devices: Devices, lanes: int) -> int:
     """Bytes one device may use: 80 % of what an accelerator has free, or half of the free RAM, shared."""
+    sweeps = _SWEEPS.get()
     stats = [device.memory_stats() or {} for device in devices]
     if all("bytes_limit" in found for found in stats):
-        return int(0.8 * min(found["bytes_limit"] - found.get("bytes_in_use", 0) for found in stats))
-    return free_memory() // 2 // lanes
+        free = min(found["bytes_limit"] - found.get("bytes_in_use", 0) for found in stats)
+        return int(0.8 * free) // sweeps
+    return free_memory() // 2 // lanes // sweeps
 
 
 def _bytes_per_point(kernel: Kernel, settings: Settings) -> int:

@@ -128,9 +128,20 @@ def variables(kernel: Kernel, settings: Settings) -> tuple[Variable, ...]:
     return found
 
 
-@functools.lru_cache(maxsize=64)
 def executable(kernel: Kernel, batch: int, devices: Devices, settings: Settings) -> Executable:
-    """Compile `kernel` for `batch` points on each of `devices`."""
+    """Compile `kernel` for `batch` points on each of `devices`; threads that ask at once compile once."""
+    with _turn(kernel, batch, devices, settings):
+        return _executable(kernel, batch, devices, settings)
+
+
+@functools.lru_cache(maxsize=64)
+def _turn(kernel: Kernel, batch: int, devices: Devices, settings: Settings) -> threading.Lock:
+    """What a thread holds while it compiles this program, or looks whether it is there."""
+    return threading.Lock()
+
+
+@functools.lru_cache(maxsize=64)
+def _executable(kernel: Kernel, batch: int, devices: Devices, settings: Settings) -> Executable:
     mesh = Mesh(np.asarray(devices), ("points",), axis_types=(AxisType.Auto,))
     split, whole = PartitionSpec("points"), PartitionSpec()
     point = _point_function(kernel)
