@@ -189,10 +189,13 @@ import os, signal, threading, time
 from theorysim.lab.cli import main
 from theorysim.lab.side_by_side import carry_out, still_running
 
-threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+def press():
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    return 7
+
 kept = []
 try:
-    carry_out([lambda: time.sleep(600), lambda: 7], 2, lambda number, result: kept.append(result))
+    carry_out([lambda: time.sleep(600), press], 2, lambda number, result: kept.append(result))
 except KeyboardInterrupt:
     print(kept, still_running(), flush=True)
 main(["rum"])
