@@ -64,7 +64,8 @@ def sharing_memory(sweeps: int) -> Iterator[None]:
 
     Example:
         >>> with sharing_memory(2):
-        ...     data = theorysim.sweep(lambda x: x * x, vary={"x": [1.0, 2.0]})
+        ...     _SWEEPS.get()
+        2
     """
     token = _SWEEPS.set(sweeps)
     try:
