@@ -30,7 +30,7 @@ from theorysim.lab.cli_arguments import (
     split_names,
 )
 from theorysim.lab.console import Display, claims_table, make_console
-from theorysim.lab.cpu import default_jobs, enlarge_thread_pool
+from theorysim.lab.cpu import enlarge_thread_pool
 from theorysim.lab.errors import UsageError, did_you_mean, one_line
 from theorysim.lab.outputs import Layout
 from theorysim.lab.records import Outcome, read_gallery
@@ -264,7 +264,7 @@ def _parse_each(sources: dict[str, Path], args: Sequence[str], preset: str) -> l
         there = len(jax.local_devices())
         if options.devices is not None and not 1 <= options.devices <= there:
             raise UsageError(f"--devices must be an integer in [1, {there}], got {options.devices}")
-        if options.jobs is not None and options.jobs < 1:
+        if options.jobs < 1:
             raise UsageError(f"--jobs must be an integer >= 1, got {options.jobs}")
         layout = Layout(options.out, sim.slug, options.preset)
         outputs.check_writable(layout.results)
@@ -326,7 +326,7 @@ def _job(item: _Asked):
         only=_only(item.options),
         fresh=item.options.fresh,
         devices=item.options.devices,
-        jobs=item.options.jobs or default_jobs(),
+        jobs=item.options.jobs,
     )
 
 

@@ -51,9 +51,8 @@ class RunOptions:
     """Compute again what an earlier run has already stored."""
     devices: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Use only the first N devices that JAX finds; all of them by default."""
-    jobs: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    """Compute N experiments of a sim at a time, which share the memory; by default 2 on a CPU with two cores
-    or more, otherwise 1."""
+    jobs: Annotated[int, tyro.conf.arg(metavar="N")] = 1
+    """Compute N experiments of a sim at a time, which share the memory."""
     dry_run: _Switch = False
     """Show points, memory and what is already stored for every sweep; compute and write nothing."""
     strict: _Switch = False

@@ -1,35 +1,10 @@
-"""What XLA must be told about a CPU with few cores before the first computation, and what few cores allow."""
+"""What XLA must be told about a CPU with few cores before the first computation."""
 
 import os
 
-__all__ = ["cores", "default_jobs", "enlarge_thread_pool"]
+__all__ = ["enlarge_thread_pool"]
 
 _LEAST = 8
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use.
-
-    Example:
-        >>> cores() >= 1
-        True
-    """
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
-def default_jobs() -> int:
-    """Return how many experiments are computed at a time: 2 on a CPU of two cores or more, otherwise 1.
-
-    Compilation uses one core. An accelerator has one experiment's batches to fill it.
-
-    Example:
-        >>> default_jobs() in (1, 2)
-        True
-    """
-    import jax
-
-    return 2 if jax.default_backend() == "cpu" and cores() >= 2 else 1
 
 
 def enlarge_thread_pool(programs: int = 1) -> None:
@@ -49,7 +24,9 @@ def enlarge_thread_pool(programs: int = 1) -> None:
         >>> int(os.environ["NPROC"]) >= 16
         True
     """
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     asked = os.environ.get("NPROC", "")
     # Shells and build services set NPROC to the number of cores: two of them would wait for ever, too.
-    wanted = int(asked) if asked.isdecimal() else cores()
+    wanted = int(asked) if asked.isdecimal() else cores
     os.environ["NPROC"] = str(max(_LEAST * programs, wanted))
