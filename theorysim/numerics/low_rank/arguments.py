@@ -1,0 +1,120 @@
+r"""What the arguments of several functions must be: Grams, targets, starts, rates.
+
+Example:
+    >>> gram(jnp.array([[1.0, 2.0], [2.0, 1.0]]), "input_gram")
+    Traceback (most recent call last):
+    ValueError: input_gram must be positive semi-definite, got an eigenvalue -1 beside a largest of 3
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from theorysim.numerics.gram import check_finite
+from theorysim.numerics.validation import floating, is_traced, positive_int, real, scalar
+
+__all__ = ["gram", "matrix", "one_dtype", "rates", "record_steps", "start_and_target"]
+
+
+def matrix(value: ArrayLike, name: str, axes: str) -> Float[Array, "i j"]:
+    """A finite matrix of at least one row and column, or ValueError.
+
+    Example:
+        >>> matrix(jnp.ones(3), "target", "(k, N)")
+        Traceback (most recent call last):
+        ValueError: target must have shape (k, N), got (3,)
+    """
+    x = floating(value)
+    if x.ndim != 2 or not x.size:
+        raise ValueError(f"{name} must have shape {axes}, got {x.shape}")
+    check_finite(x, name)
+    return x
+
+
+def gram(value: ArrayLike, name: str) -> Float[Array, "n n"]:
+    """A symmetric matrix without an eigenvalue below -1e-8 of the largest (float32: -1e-4), or ValueError.
+
+    Example:
+        >>> gram(jnp.ones((2, 3)), "input_gram")
+        Traceback (most recent call last):
+        ValueError: input_gram must be a square matrix, got shape (2, 3)
+    """
+    x = floating(value)
+    if x.ndim != 2 or x.shape[0] != x.shape[1] or not x.size:
+        raise ValueError(f"{name} must be a square matrix, got shape {x.shape}")
+    check_finite(x, name)
+    if not is_traced(x):
+        slack = 1e-8 if x.dtype == jnp.float64 else 1e-4
+        entries = np.asarray(x, np.float64)
+        apart = np.abs(entries - entries.T).max()
+        if apart > slack * np.abs(entries).max():
+            raise ValueError(f"{name} must be symmetric, got entries that differ by {apart:g}")
+        values = np.linalg.eigvalsh((entries + entries.T) / 2)
+        if values[0] < -slack * abs(values[-1]):
+            raise ValueError(
+                f"{name} must be positive semi-definite, got an eigenvalue {values[0]:g} beside a largest "
+                f"of {values[-1]:g}"
+            )
+    return x
+
+
+def one_dtype(*arrays: Array) -> tuple[Array, ...]:
+    """The arrays in their common dtype.
+
+    Example:
+        >>> one_dtype(jnp.ones(1, jnp.float32), jnp.ones(1))[0].dtype
+        dtype('float64')
+    """
+    dtype = jnp.result_type(*arrays)
+    return tuple(array.astype(dtype) for array in arrays)
+
+
+def start_and_target(
+    target: ArrayLike, P0: ArrayLike, Q0: ArrayLike, *, inputs: int | None = None, outputs: int | None = None
+) -> tuple[Array, Array, Array]:
+    """Y (k, N), P0 (r, N) and Q0 (k, r) of one N, k and r, or ValueError.
+
+    Example:
+        >>> start_and_target(jnp.ones((1, 2)), jnp.ones((3, 2)), jnp.ones((1, 4)))
+        Traceback (most recent call last):
+        ValueError: Q0 must have shape (1, 3): outputs of target, rows of P0; got (1, 4)
+    """
+    Y, P, Q = matrix(target, "target", "(k, N)"), matrix(P0, "P0", "(r, N)"), matrix(Q0, "Q0", "(k, r)")
+    k, n = Y.shape
+    if inputs not in (None, n) or outputs not in (None, k):
+        raise ValueError(f"target must have shape ({outputs}, {inputs}), like the Grams, got {Y.shape}")
+    if P.shape[1] != n:
+        raise ValueError(f"P0 must have {n} columns, like target, got shape {P.shape}")
+    if Q.shape != (k, len(P)):
+        raise ValueError(f"Q0 must have shape ({k}, {len(P)}): outputs of target, rows of P0; got {Q.shape}")
+    return Y, P, Q
+
+
+def rates(dtype: Any, **values: ArrayLike) -> tuple[Array, ...]:
+    """Finite scalars >= 0 in this dtype, or ValueError.
+
+    Example:
+        >>> rates(jnp.float32, lr_a=-0.1)
+        Traceback (most recent call last):
+        ValueError: lr_a must be in [0, inf), got -0.1
+    """
+    for name, value in values.items():
+        real(scalar(value, name), name, low=0, high_open=True)
+    return tuple(jnp.asarray(value, dtype) for value in values.values())
+
+
+def record_steps(steps: int, record_every: int) -> tuple[int, int]:
+    """The two counts, both >= 1, if the second divides the first, or ValueError.
+
+    Example:
+        >>> record_steps(10, 3)
+        Traceback (most recent call last):
+        ValueError: record_every must divide steps = 10, got 3
+    """
+    steps, record_every = positive_int(steps, "steps"), positive_int(record_every, "record_every")
+    if steps % record_every:
+        raise ValueError(f"record_every must divide steps = {steps}, got {record_every}")
+    return steps, record_every
