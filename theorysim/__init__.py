@@ -15,10 +15,19 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "feature_map", "lood", "model_collapse", "rmt_synthetic", "sweep", "width_depth"]
+__all__ = [
+    "__version__",
+    "feature_map",
+    "lood",
+    "lora_plus",
+    "model_collapse",
+    "rmt_synthetic",
+    "sweep",
+    "width_depth",
+]
 
 if TYPE_CHECKING:
-    from theorysim import feature_map, lood, model_collapse, rmt_synthetic, sweep, width_depth
+    from theorysim import feature_map, lood, lora_plus, model_collapse, rmt_synthetic, sweep, width_depth
 
 _LAZY = frozenset(__all__) - {"__version__"}
 
