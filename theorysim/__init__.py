@@ -19,6 +19,7 @@ __all__ = [
     "__version__",
     "feature_map",
     "lood",
+    "lora_init",
     "lora_plus",
     "model_collapse",
     "rmt_synthetic",
@@ -27,7 +28,16 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from theorysim import feature_map, lood, lora_plus, model_collapse, rmt_synthetic, sweep, width_depth
+    from theorysim import (
+        feature_map,
+        lood,
+        lora_init,
+        lora_plus,
+        model_collapse,
+        rmt_synthetic,
+        sweep,
+        width_depth,
+    )
 
 _LAZY = frozenset(__all__) - {"__version__"}
 
