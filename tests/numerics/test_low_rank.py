@@ -472,6 +472,7 @@ def test_kernel(name):
                 {"Y": Y.T},
                 {"X": X[0]},
                 {"rank": 0},
+                {"rank": 10},
                 {"init": "c"},
                 {"optimizer": "lion"},
                 {"A0": A0.T},

@@ -66,7 +66,7 @@ def dense_adapter_training(
         X: frozen features, (n_in, N).
         W_out: frozen readout, (k, n_out).
         Y: targets, (k, N).
-        rank: r >= 1 (static).
+        rank: r >= 1, at most n_in and n_out (static).
         init: which factor is random: "a", "b", or "both", where targets become Y + s W_out B0 A0 X (static).
         var_a: variance of the entries of A, >= 0, a scalar; 1/n_in by default.
         var_b: variance of the entries of B, >= 0, a scalar; 1/r by default.
@@ -102,7 +102,8 @@ def dense_adapter_training(
     if Y.shape != (len(W_out), X.shape[1]):
         raise ValueError(f"Y must have shape ({len(W_out)}, {X.shape[1]}), like W_out and X, got {Y.shape}")
     X, W_out, Y = one_dtype(X, W_out, Y)
-    rank, init = positive_int(rank, "rank"), choice(init, "init", INITS)
+    rank = positive_int(rank, "rank", maximum=min(len(X), W_out.shape[1]))
+    init = choice(init, "init", INITS)
     optimizer = choice(optimizer, "optimizer", ("sgd", "adam", "sign"))
     real(scale, "scale", low=0, low_open=True)
     for name, value in (("momentum", momentum), ("b1", b1), ("b2", b2)):
