@@ -21,7 +21,6 @@ from theorysim.numerics.gram import check_finite
 from theorysim.numerics.validation import floating, is_traced, positive_int
 
 __all__ = [
-    "broadcast",
     "check_independent",
     "class_codes_or_targets",
     "feature_array",
@@ -30,19 +29,6 @@ __all__ = [
     "supervision",
     "varying_features",
 ]
-
-
-def broadcast(*values: ArrayLike) -> tuple[Array, ...]:
-    """The values as floating arrays of their common dtype and shape; whole numbers get the default float.
-
-    Example:
-        >>> broadcast(1, jnp.zeros(2, jnp.float32))[0]
-        Array([1., 1.], dtype=float32)
-    """
-    dtype = jnp.result_type(*values)
-    dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
-    shape = jnp.broadcast_shapes(*(jnp.shape(value) for value in values))
-    return tuple(jnp.broadcast_to(jnp.asarray(value, dtype), shape) for value in values)
 
 
 def feature_matrix(value: ArrayLike, name: str = "features", *, minimum: int = 2) -> Float[Array, "n p"]:

@@ -24,8 +24,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from theorysim.feature_map.arguments import broadcast
-from theorysim.numerics.validation import real
+from theorysim.numerics.validation import broadcast, real
 
 __all__ = [
     "ChanceLaw",

@@ -27,8 +27,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from theorysim.feature_map.arguments import broadcast
-from theorysim.numerics.validation import floating, positive_int, real, scalar
+from theorysim.numerics.validation import broadcast, floating, positive_int, real, scalar
 
 __all__ = ["LinearMode", "balanced_mode", "deep_linear_mode", "deep_linear_spectrum"]
 

@@ -32,12 +32,11 @@ from jax.scipy.special import gammaln
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from theorysim.feature_map.arguments import broadcast
 from theorysim.feature_map.symmetric import cutoff, eigh
 from theorysim.numerics.gaussian import Activation, checked_activation, checked_kinks, two_point_of
 from theorysim.numerics.gram import check_gram, square
 from theorysim.numerics.products import matmul
-from theorysim.numerics.validation import is_traced, positive_int, real, scalar
+from theorysim.numerics.validation import broadcast, is_traced, positive_int, real, scalar
 
 __all__ = [
     "harmonic_multiplicity",

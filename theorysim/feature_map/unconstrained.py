@@ -26,9 +26,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from theorysim.feature_map.arguments import broadcast
 from theorysim.feature_map.symmetric import eigh
-from theorysim.numerics.validation import floating, real, scalar
+from theorysim.numerics.validation import broadcast, floating, real, scalar
 
 __all__ = [
     "CollapsedOptimum",

@@ -14,23 +14,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from theorysim.numerics.gram import check_finite
-from theorysim.numerics.validation import floating, is_traced, real
+from theorysim.numerics.validation import broadcast, floating, is_traced, real
 
-__all__ = ["broadcast", "channel", "finite", "inputs", "members_of"]
-
-
-def broadcast(*values: ArrayLike) -> tuple[Array, ...]:
-    """The values as floating arrays of their common dtype and shape; whole numbers get the default float.
-
-    Example:
-        >>> broadcast(1, jnp.zeros(2, jnp.float32))[0]
-        Array([1., 1.], dtype=float32)
-    """
-    dtype = jnp.result_type(*values)
-    dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
-    arrays = [jnp.asarray(value, dtype) for value in values]
-    shape = jnp.broadcast_shapes(*(x.shape for x in arrays))
-    return tuple(jnp.broadcast_to(x, shape) for x in arrays)
+__all__ = ["channel", "finite", "inputs", "members_of"]
 
 
 def channel(leverage: ArrayLike, surprise: ArrayLike) -> tuple[Array, Array]:

@@ -28,9 +28,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from theorysim.lood.arguments import broadcast, channel
+from theorysim.lood.arguments import channel
 from theorysim.lood.ball import Ball, ball, ball_offset
-from theorysim.numerics.validation import floating, positive_int, real
+from theorysim.numerics.validation import broadcast, floating, positive_int, real
 
 __all__ = ["PrivacyProfile", "attack_roc", "attack_tpr", "privacy_profile", "total_variation"]
 

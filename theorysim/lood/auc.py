@@ -33,8 +33,8 @@ from jax.scipy.special import ndtr
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from theorysim.lood.arguments import broadcast, channel
-from theorysim.numerics.validation import positive_int, real
+from theorysim.lood.arguments import channel
+from theorysim.numerics.validation import broadcast, positive_int, real
 
 __all__ = ["attack_auc", "gaussian_pair_auc"]
 

@@ -31,9 +31,8 @@ from jax.scipy.special import erf, erfc, gammainc, gammaincc, ndtr, ndtri
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from theorysim.lood.arguments import broadcast
 from theorysim.numerics.gaussian import safe_sqrt
-from theorysim.numerics.validation import positive_int, real
+from theorysim.numerics.validation import broadcast, positive_int, real
 
 __all__ = ["Ball", "ball", "ball_offset", "noncentral_chi2_cdf"]
 

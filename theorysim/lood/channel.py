@@ -28,9 +28,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from theorysim.lood.arguments import broadcast, channel
+from theorysim.lood.arguments import channel
 from theorysim.lood.records import Lood
-from theorysim.numerics.validation import positive_int, real
+from theorysim.numerics.validation import broadcast, positive_int, real
 
 __all__ = [
     "channel_hellinger_squared",

@@ -26,8 +26,8 @@ from jax.scipy.special import log_ndtr, ndtr
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from theorysim.lood.arguments import broadcast, finite
-from theorysim.numerics.validation import is_traced, real
+from theorysim.lood.arguments import finite
+from theorysim.numerics.validation import broadcast, is_traced, real
 
 __all__ = ["class_memorization", "class_probabilities", "memorization"]
 

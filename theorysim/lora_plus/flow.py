@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from theorysim.numerics.validation import real
+from theorysim.numerics.validation import broadcast, real
 
 __all__ = ["FlowState", "final_sharpness", "gradient_flow", "time_to_fraction"]
 
@@ -79,7 +79,7 @@ def gradient_flow(
         0.146675
     """
     real(t, "t", low=0)
-    return _gradient_flow(*_checked(p0, q0, target, gain_a, gain_b, scale, t=t))
+    return _gradient_flow(*_checked(p0, q0, target, gain_a, gain_b, scale, t))
 
 
 def time_to_fraction(
@@ -115,7 +115,7 @@ def time_to_fraction(
         0.693147
     """
     real(eps, "eps", low=0, low_open=True, high_open=True)
-    values = _checked(p0, q0, target, gain_a, gain_b, scale, eps=eps)
+    values = _checked(p0, q0, target, gain_a, gain_b, scale, eps)
     real(jnp.abs(values[3]), "the absolute target", low=0, low_open=True)
     return _time_to_fraction(*values)
 
@@ -149,19 +149,15 @@ def final_sharpness(
         >>> print(final_sharpness(1.0, 0.0, 1.0, gain_a=3.0, gain_b=0.5))
         2.5
     """
-    return _final_sharpness(*_checked(p0, q0, target, gain_a, gain_b, scale)[1:])
+    return _final_sharpness(*_checked(p0, q0, target, gain_a, gain_b, scale))
 
 
-def _checked(p0, q0, target, gain_a, gain_b, scale, **first):
+def _checked(p0, q0, target, gain_a, gain_b, scale, *first):
     for name, value in (("p0", p0), ("q0", q0), ("target", target)):
         real(value, name, low_open=True, high_open=True)
     for name, value in (("gain_a", gain_a), ("gain_b", gain_b), ("scale", scale)):
         real(value, name, low=0, low_open=True, high_open=True)
-    values = next(iter(first.values()), 0.0), p0, q0, target, gain_a, gain_b, scale
-    dtype = jnp.result_type(*values)
-    dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
-    shape = jnp.broadcast_shapes(*(jnp.shape(value) for value in values))
-    return tuple(jnp.broadcast_to(jnp.asarray(value, dtype), shape) for value in values)
+    return broadcast(*first, p0, q0, target, gain_a, gain_b, scale)
 
 
 def _start(p0, q0, a, b, s):

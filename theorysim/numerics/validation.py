@@ -19,8 +19,18 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 from jax.tree import leaves
+from jax.typing import ArrayLike
 
-__all__ = ["choice", "floating", "is_traced", "positive_int", "probabilities", "real", "scalar"]
+__all__ = [
+    "broadcast",
+    "choice",
+    "floating",
+    "is_traced",
+    "positive_int",
+    "probabilities",
+    "real",
+    "scalar",
+]
 
 T = TypeVar("T")
 
@@ -150,6 +160,19 @@ def floating(value: Any) -> Array:
     """
     array = jnp.asarray(value)
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
+
+
+def broadcast(*values: ArrayLike) -> tuple[Array, ...]:
+    """The values as floating arrays of their common dtype and shape; whole numbers get the default float.
+
+    Example:
+        >>> broadcast(1, jnp.zeros(2, jnp.float32))[0]
+        Array([1., 1.], dtype=float32)
+    """
+    dtype = jnp.result_type(*values)
+    dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
+    shape = jnp.broadcast_shapes(*(jnp.shape(value) for value in values))
+    return tuple(jnp.broadcast_to(jnp.asarray(value, dtype), shape) for value in values)
 
 
 def probabilities(value: Any, name: str, *, axis: int = -1) -> Array:
