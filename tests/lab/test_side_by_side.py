@@ -201,9 +201,20 @@ except KeyboardInterrupt:
 main(["rum"])
 print("never")
 """
+SLOW_HANDLER = """
+import os, time
+write = os.write
+
+def write_slowly(*arguments):
+    time.sleep(0.5)  # longer than the wait that it interrupts
+    return write(*arguments)
+
+os.write = write_slowly
+"""
 
 
-def test_what_computes_outside_of_a_sweep_is_not_waited_for():
-    done = kernels.run_python(OUTSIDE)
+@pytest.mark.parametrize("before", ["", SLOW_HANDLER], ids=["idle", "busy"])
+def test_what_computes_outside_of_a_sweep_is_not_waited_for(before):
+    done = kernels.run_python(before + OUTSIDE)
     assert (done.returncode, done.stdout) == (2, "[7] True\n"), done.stderr
     assert "COMMAND must be one of" in done.stderr

@@ -103,6 +103,9 @@ def start_python(code, *arguments, devices=1):
 
 def run_python(code, *arguments, devices=1):
     """The finished process: its return code, output and errors."""
-    process = start_python(code, *arguments, devices=devices)
-    out, err = process.communicate(timeout=120)
+    with start_python(code, *arguments, devices=devices) as process:
+        try:
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()  # one that hangs would outlive the test, and fail another by its open pipes
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)

@@ -30,7 +30,7 @@ _POLL_SECONDS = 0.1
 class _Worker(threading.Thread):
     """One task in a thread of its own; a daemon, so that Python does not wait for it when it exits."""
 
-    def __init__(self, number: int, task: Callable[[], Any], done: "queue.SimpleQueue[_Worker]") -> None:
+    def __init__(self, number: int, task: Callable[[], Any], done: "queue.Queue[_Worker]") -> None:
         super().__init__(name=f"task {number}", daemon=True)
         self.number = number
         self.result: Any = None
@@ -77,7 +77,9 @@ def carry_out(tasks: Sequence[Callable[[], T]], jobs: int, keep: Callable[[int, 
         return
     from theorysim.sweep.interrupt import deferred_interrupt
 
-    done: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+    # Not a SimpleQueue: in CPython 3.11 a signal whose handler outlasts the timeout of its get makes that
+    # wait for ever.
+    done: queue.Queue[_Worker] = queue.Queue()
     waiting = deque(_Worker(number, task, done) for number, task in enumerate(tasks))
     running = 0
     with deferred_interrupt() as interrupted:
