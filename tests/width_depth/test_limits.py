@@ -13,6 +13,7 @@ from theorysim.width_depth import (
     covariance_recursion,
     depth_limit,
     discretisation_error,
+    flow,
     flow_time,
     pair_kernels,
     schedule,
@@ -88,6 +89,18 @@ def test_the_flow_solves_its_equation_and_is_a_flow():
     np.testing.assert_allclose(rate, (jnp.sin(theta) - theta * jnp.cos(theta)) / (2 * jnp.pi), rtol=1e-11)
     twice = correlation_flow(correlation_flow(c, 0.3), 0.5)
     np.testing.assert_allclose(twice, correlation_flow(c, s), rtol=0, atol=1e-14)
+
+
+def test_opposite_inputs_start_to_turn_however_the_clock_is_rounded(monkeypatch):
+    """At the angle pi the clock has slope 0, so that Newton's step is rounding over rounding."""
+    coefficients = flow._remainder_coefficients()
+    draw = np.random.default_rng(0)
+    s = jnp.array([0.0, 1e-300, 1e-16, 1e-14, 1e-12, 1e-10])
+    for _ in range(12):
+        rounded = coefficients * (1 + draw.uniform(-3e-16, 3e-16, coefficients.shape))
+        monkeypatch.setattr(flow, "_remainder_coefficients", lambda rounded=rounded: rounded)
+        angle = flow.later_angle(jnp.full(s.shape, jnp.pi), s)
+        np.testing.assert_allclose(jnp.cos(angle), s / 2 - 1, rtol=0, atol=3e-15)
 
 
 def test_the_flow_ends_like_18_pi_squared_over_s_squared():

@@ -138,7 +138,9 @@ def later_angle(theta: Float[Array, "..."], s: Float[Array, "..."]) -> Float[Arr
         # d/du of 3 u + R(1/u), where R' = 3/t^2 - sin t / (sin t - t cos t).
         slope = angle**2 * jnp.sin(angle) / sine_less_theta_cosine(angle)
         nonzero = slope > 0
-        return u - jnp.where(nonzero, 3 * u + _remainder(angle) - target, 0) / jnp.where(nonzero, slope, 1)
+        step = jnp.where(nonzero, 3 * u + _remainder(angle) - target, 0) / jnp.where(nonzero, slope, 1)
+        # The slope vanishes at theta = pi, where the step is rounding over rounding.
+        return jnp.clip(u - step, 1 / start, u)
 
     # Psi is convex in u = 1/theta: from above, Newton's method never leaves that side. Beyond s / 6 pi the
     # way is at most that from theta = pi, sqrt(s)/pi^2 at first and 0.25 in the end.
