@@ -150,7 +150,9 @@ def test_probabilities_of_many_inputs_take_a_block_at_a_time():
     new = np.random.default_rng(1).normal(size=(4000, 3))
     whole = model.predict_proba(new)
     parts = np.concatenate([model.predict_proba(new[i : i + 700]) for i in range(0, 4000, 700)])
-    np.testing.assert_allclose(whole, parts, rtol=0, atol=1e-13)
+    # Kernels of blocks of other sizes differ by rounding, which the dual coefficients multiply.
+    rounding = np.finfo(float).eps * np.abs(model.dual_coef_).sum(0).max()
+    np.testing.assert_allclose(whole, parts, rtol=0, atol=4 * rounding)
     scores = model.decision_function(new[:1]) / model._leave_one_out_error()
     gaps = np.random.default_rng(2).normal(size=(100_000, 10)) + scores
     share = np.bincount(gaps.argmax(1), minlength=10) / len(gaps)

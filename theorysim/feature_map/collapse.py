@@ -12,8 +12,9 @@ V. Papyan, X. Han, D. Donoho, PNAS 2020, arXiv 2008.08186.
 
 Example:
     >>> x = jnp.array([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [-1.0, 0.0]])
-    >>> print(*neural_collapse(x, jnp.array([0, 0, 1, 1]), jnp.array([[3.0, 0.0], [-3.0, 0.0]])))
-    0.0 0.0 0.0 0.0 0.0 0.0
+    >>> collapsed = neural_collapse(x, jnp.array([0, 0, 1, 1]), jnp.array([[3.0, 0.0], [-3.0, 0.0]]))
+    >>> print(*(f"{value:.3f}" for value in collapsed))
+    0.000 0.000 0.000 0.000 0.000 0.000
 """
 
 from typing import Any, NamedTuple
