@@ -14,7 +14,7 @@ fast on a CPU as the grouped convolution that XLA makes of it, at k^2 times the 
 Example:
     >>> sizes = (8, 8, 1), (16, 32), 10
     >>> std = cnn_fan_in_stds(*sizes, gain=2**0.5)
-    >>> model = CNN(*sizes, activation=jax.nn.relu, weight_std=std, rngs=nnx.Rngs(0))
+    >>> model = CNN(*sizes, activation=nnx.relu, weight_std=std, rngs=nnx.Rngs(0))
     >>> x = jnp.ones((7, 8, 8, 1))
     >>> model(x).shape, model.features(x).shape, model.readout().shape
     ((7, 10), (7, 128), (10, 128))
@@ -22,13 +22,12 @@ Example:
 
 from collections.abc import Callable, Sequence
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float
 
-from theorysim.networks.mlp import fan_in_stds, per_layer
+from theorysim.networks.mlp import drawn_layers, fan_in_stds, per_layer
 from theorysim.numerics.validation import positive_int, real, scalar
 
 __all__ = ["CNN", "cnn_fan_in_stds"]
@@ -83,14 +82,7 @@ class CNN(nnx.Module):
         bias_std = None if bias_std is None else per_layer(bias_std, "bias_std", len(shapes), low=0)
         scale = real(scalar(output_scale, "output_scale"), "output_scale", high_open=True)
         self.output_scale = nnx.Variable(jnp.asarray(scale, dtype))
-        self.weights = nnx.List(
-            nnx.Param(jnp.asarray(std, dtype) * jax.random.normal(rngs.params(), size, dtype))
-            for std, size in zip(weight_std, shapes, strict=True)
-        )
-        self.biases = nnx.List(
-            nnx.Param(jnp.asarray(std, dtype) * jax.random.normal(rngs.params(), size[1:], dtype))
-            for std, size in zip(bias_std or (), shapes, strict=bias_std is not None)
-        )
+        self.weights, self.biases = drawn_layers(weight_std, bias_std, shapes, rngs, dtype)
 
     def __call__(self, x: Float[Array, "*batch h w c"]) -> Float[Array, "*batch outputs"]:
         """The output of the readout."""

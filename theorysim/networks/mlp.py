@@ -30,7 +30,7 @@ from jaxtyping import Array, Float
 
 from theorysim.numerics.validation import positive_int, real, scalar
 
-__all__ = ["MLP", "fan_in_stds", "per_layer"]
+__all__ = ["MLP", "drawn_layers", "fan_in_stds", "per_layer"]
 
 
 class MLP(nnx.Module):
@@ -79,14 +79,7 @@ class MLP(nnx.Module):
             values = [jnp.asarray(c, dtype) for c in per_layer(multipliers, "multipliers", depth)]
         self.multipliers = None if multipliers is None else nnx.Variable(jnp.stack(values))
         shapes = list(zip(self.widths[:-1], self.widths[1:], strict=True))
-        self.weights = nnx.List(
-            nnx.Param(jnp.asarray(std, dtype) * jax.random.normal(rngs.params(), shape, dtype))
-            for std, shape in zip(weight_std, shapes, strict=True)
-        )
-        self.biases = nnx.List(
-            nnx.Param(jnp.asarray(std, dtype) * jax.random.normal(rngs.params(), shape[1:], dtype))
-            for std, shape in zip(bias_std or (), shapes, strict=bias_std is not None)
-        )
+        self.weights, self.biases = drawn_layers(weight_std, bias_std, shapes, rngs, dtype)
 
     def __call__(self, x: Float[Array, "*batch n_0"]) -> Float[Array, "*batch n_L"]:
         """The output z_L."""
@@ -139,6 +132,30 @@ def _checked_widths(widths):
     if len(widths) < 2:
         raise ValueError(f"widths must hold at least input and output, got {tuple(widths)}")
     return tuple(positive_int(n, "widths") for n in widths)
+
+
+def drawn_layers(
+    weight_std: Sequence[Any],
+    bias_std: Sequence[Any] | None,
+    shapes: Sequence[tuple[int, int]],
+    rngs: nnx.Rngs,
+    dtype: DTypeLike,
+) -> tuple[Any, Any]:
+    """Gaussian weights of these shapes, inputs in rows, and biases; no biases without their deviations.
+
+    Example:
+        >>> weights, biases = drawn_layers((1.0,), None, [(3, 2)], nnx.Rngs(0), jnp.float32)
+        >>> weights[0][...].shape, len(biases)
+        ((3, 2), 0)
+    """
+
+    def drawn(std, shape):
+        return nnx.Param(jnp.asarray(std, dtype) * jax.random.normal(rngs.params(), shape, dtype))
+
+    weights = nnx.List(drawn(std, shape) for std, shape in zip(weight_std, shapes, strict=True))
+    if bias_std is None:
+        return weights, nnx.List(())
+    return weights, nnx.List(drawn(std, shape[1:]) for std, shape in zip(bias_std, shapes, strict=True))
 
 
 def per_layer(values: Any, name: str, depth: int, **interval: Any) -> tuple[Any, ...]:
