@@ -7,7 +7,6 @@ Example:
 
 import dataclasses
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +14,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
+from theorysim.lab.cli_numpy_files import reading_numpy_file
 from theorysim.lab.errors import UsageError
 
 __all__ = ["FEATURES_HELP", "FeaturesOptions", "features_answer"]
@@ -146,7 +146,8 @@ def _arrays(options: FeaturesOptions) -> dict[str, np.ndarray]:
 
 def _read(path: Path, argument: str) -> dict[str, np.ndarray]:
     """The arrays of a .npz file by name, or that of a .npy file, mapped into memory, as `argument`."""
-    try:
+    flag = argument.replace("_", "-")
+    with reading_numpy_file(flag, "a readable .npz or .npy file", path, "no NumPy file"):
         with path.open("rb") as file:
             zipped = zipfile.is_zipfile(file)
         if not zipped:
@@ -156,10 +157,3 @@ def _read(path: Path, argument: str) -> dict[str, np.ndarray]:
             # What nobody asks for is not read.
             alone = len(archive.files) == 1
             return {name: archive[name] for name in archive.files if alone or name in known}
-    except OSError as error:
-        said = error.strerror or "no NumPy file"
-    except (ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        objects = "Object arrays" in str(error) or "Python objects" in str(error)
-        said = "Python objects" if objects else "damaged, or no NumPy file"
-    flag = argument.replace("_", "-")
-    raise UsageError(f"--{flag} must be a readable .npz or .npy file, got {path} ({said})")

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from rich.table import Table
 from rich.text import Text
 
-from theorysim.lab.console import make_console
+from theorysim.lab.console import make_console, number_table
 from theorysim.lab.figures import PALETTE, measured_points, new_figure, style, theory_line
 from theorysim.lab.formatting import measured, number
 
@@ -91,7 +91,7 @@ def _measures(audit) -> Table:
     at = min(K, len(report.quality)) - 1
     relu = random.kind == "relu"
     kind = "random ReLU\nfeatures" if relu else "random\ndirections"
-    table = _table("measure", "here", "by chance", kind, "held out")
+    table = number_table("measure", "here", "by chance", kind, "held out")
 
     def row(name, here, by_chance="", drawn="", outside=""):
         cells = [here, by_chance, drawn, outside if held is not None else ""]
@@ -145,7 +145,7 @@ def _eigenfunctions(audit, top: int) -> Table:
     report = audit.report
     rho = np.asarray(report.eigenvalues)
     count = min(top, len(rho) - int(report.dropped))
-    table = _table("eigenfunction", "eigenvalue", "share", "quality Q", "utility Π", "q(k)", "u(k)")
+    table = number_table("eigenfunction", "eigenvalue", "share", "quality Q", "utility Π", "q(k)", "u(k)")
     for k in range(count):
         table.add_row(
             f"{k + 1}",
@@ -162,14 +162,6 @@ def _eigenfunctions(audit, top: int) -> Table:
 
 def _or_none(value) -> float | None:
     return None if value is None else float(value)
-
-
-def _table(first: str, *headings: str) -> Table:
-    table = Table(pad_edge=False)
-    table.add_column(first, no_wrap=True)
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
 
 
 def _draw_spectrum(ax, audit) -> None:

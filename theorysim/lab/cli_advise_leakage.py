@@ -7,8 +7,6 @@ Example:
 
 import dataclasses
 import time
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +14,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
+from theorysim.lab.cli_numpy_files import reading_numpy_file
 from theorysim.lab.console import make_console
 from theorysim.lab.errors import UsageError
 from theorysim.lab.formatting import duration
@@ -125,16 +124,11 @@ class _Steps:
 def _arrays(path: Path) -> list[np.ndarray]:
     """Return x and y as they are in the file: here the type of y tells classes from numbers."""
     wanted = "a readable .npz file with arrays x and y"
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if missing := [name for name in ("x", "y") if name not in archive.files]:
-                held = ", ".join(archive.files) or "nothing"
-                raise UsageError(
-                    f"--data must be {wanted}, got {path} without {missing[0]} (it holds {held})"
-                )
-            return [archive[name] for name in ("x", "y")]
-    except OSError as error:
-        said = error.strerror or "no NumPy file"
-    except (ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        said = "Python objects" if "Object arrays" in str(error) else "damaged, or no .npz file"
-    raise UsageError(f"--data must be {wanted}, got {path} ({said})")
+    with (
+        reading_numpy_file("data", wanted, path, "no .npz file"),
+        np.load(path, allow_pickle=False) as archive,
+    ):
+        if missing := [name for name in ("x", "y") if name not in archive.files]:
+            held = ", ".join(archive.files) or "nothing"
+            raise UsageError(f"--data must be {wanted}, got {path} without {missing[0]} (it holds {held})")
+        return [archive[name] for name in ("x", "y")]

@@ -13,7 +13,7 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 from rich.table import Table
 from rich.text import Text
 
-from theorysim.lab.console import make_console
+from theorysim.lab.console import make_console, number_table
 from theorysim.lab.figures import PALETTE, new_figure, style, theory_line
 from theorysim.lab.formatting import number
 
@@ -92,7 +92,7 @@ def _heading(audit) -> list[str]:
 
 def _exposed_table(audit, top) -> Table:
     exposure = audit.exposure
-    table = _table(
+    table = number_table(
         "most exposed", "label", "without it", "leverage h", "surprise ζ", "KL", "AUC", "TPR at\n0.1 % FPR"
     )
     wrong = {error.record for error in audit.label_errors}
@@ -111,7 +111,7 @@ def _exposed_table(audit, top) -> Table:
 
 
 def _noise_table(audit) -> Table:
-    table = _table(
+    table = number_table(
         "noise", "records\nabove AUC 0.9", "mean KL", "mean AUC", f"leave-one-out\n{_score_name(audit)}"
     )
     base = audit.noise[0].noise
@@ -125,7 +125,7 @@ def _noise_table(audit) -> Table:
 
 
 def _label_table(audit, top) -> Table:
-    table = _table("label looks wrong", "label", "without it", "leverage h", "surprise ζ")
+    table = number_table("label looks wrong", "label", "without it", "leverage h", "surprise ζ")
     for error in audit.label_errors[:top]:
         table.add_row(
             f"record {error.record}",
@@ -140,18 +140,10 @@ def _label_table(audit, top) -> Table:
 def _check_table(audit) -> Table:
     check = audit.check
     heading = f"left out, {check.networks}\nnetworks each"
-    table = _table(heading, "predicted\nAUC", "measured\nAUC", "errors\napart")
+    table = number_table(heading, "predicted\nAUC", "measured\nAUC", "errors\napart")
     columns = (check.records, check.predicted, check.measured, check.error, check.distance)
     for i, predicted, measured, error, distance in zip(*columns, strict=True):
         table.add_row(f"record {i}", f"{predicted:.3f}", f"{measured:.3f} ± {error:.3f}", f"{distance:+.1f}")
-    return table
-
-
-def _table(first: str, *headings: str) -> Table:
-    table = Table(pad_edge=False)
-    table.add_column(first, no_wrap=True)
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 

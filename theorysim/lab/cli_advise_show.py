@@ -13,7 +13,7 @@ from matplotlib.ticker import PercentFormatter
 from rich.table import Table
 from rich.text import Text
 
-from theorysim.lab.console import make_console
+from theorysim.lab.console import make_console, number_table
 from theorysim.lab.figures import PALETTE, measured_points, new_figure, style, theory_line
 from theorysim.lab.formatting import number
 
@@ -109,11 +109,8 @@ def show_data(report: "DataReport") -> None:
         f"{_percent(plan.keep_right)} of right, {_percent(plan.keep_wrong)} of wrong ones."
     )
     console.print("Generator: a Gaussian fitted to the training part, the same real samples.")
-    table = Table(pad_edge=False)
-    table.add_column("training set", no_wrap=True)
     headings = ("weight", "ridge", "predicted", "measured\nheld out", "errors\napart", "isotropic\nmodel")
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = number_table("training set", *headings)
     kinds = (("real samples alone", report.real_only), ("+ synthetic, weight 1", report.unit))
     for name, kind in (*kinds, ("+ synthetic, best weight", report.best)):
         weight = "–" if kind is report.real_only else f"{kind.weight:.2g}"

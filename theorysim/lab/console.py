@@ -27,7 +27,7 @@ from theorysim.lab.records import ClaimRecord, ExperimentRecord
 if TYPE_CHECKING:
     from theorysim.sweep import ProgressEvent
 
-__all__ = ["Display", "Line", "claims_table", "make_console"]
+__all__ = ["Display", "Line", "claims_table", "make_console", "number_table"]
 
 _STATUS_STYLE = {"confirmed": "green", "refuted": "red", "undecided": "yellow"}
 _MARK = {"done": ("✓", "green"), "reused": ("✓", "cyan"), "failed": ("✗", "red"), "skipped": ("–", "dim")}
@@ -179,6 +179,20 @@ def claims_table(title: str, claims: Iterable[ClaimRecord]) -> Table:
             number(claim.predicted),
             Text.assemble(in_text(claim.statement), ("\n" + claim.detail if claim.detail else "", "dim")),
         )
+    return table
+
+
+def number_table(first: str, *headings: str) -> Table:
+    """Return a table of numbers: a first column of names, and a column to the right for each heading.
+
+    Example:
+        >>> [column.justify for column in number_table("record", "AUC").columns]
+        ['left', 'right']
+    """
+    table = Table(pad_edge=False)
+    table.add_column(first, no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 
