@@ -11,7 +11,7 @@ from theorysim.numerics import stats
 from ._beside import Claims
 from ._feature_map_config import DECAYS, IMAGE_SETTINGS, SETTINGS
 
-__all__ = ["CLAIMS", "EXTENDED", "MINIMAL", "TOP", "fitted_cells", "rank_correlation"]
+__all__ = ["CLAIMS", "EXTENDED", "MINIMAL", "TOP", "fitted_cells", "last", "rank_correlation"]
 
 CLAIMS = Claims()
 claim = CLAIMS.claim
@@ -23,8 +23,9 @@ TOP = 9
 
 
 def last(runs, name, settings):
-    """The last record of every network of these settings, (setting, network)."""
-    return runs[name].isel(epoch=-1).sel(setting=list(settings)).transpose("setting", "replica").values
+    """The last record of every network of these settings, or what is recorded once, (setting, network)."""
+    values = runs[name].isel(epoch=-1, missing_dims="ignore")
+    return values.sel(setting=list(settings)).transpose("setting", "replica").values
 
 
 def expected(settings, regime):
@@ -48,7 +49,7 @@ def minimal_features(data, cfg):
     for runs, settings in ((data["regimes"], SETTINGS), (data["images"], IMAGE_SETTINGS)):
         names = expected(settings, "minimal")
         u, used = (last(runs, name, names) for name in ("utility", "used"))
-        error = runs.utility_error.sel(setting=names).transpose("setting", "replica").values
+        error = last(runs, "utility_error", names)
         parts.append(stats.bounded(u, error, lower=MINIMAL))
         parts.append(stats.within(used, TOP, 0.0, bias=0.5, resolution=0.5))
     return stats.all_of(parts)
@@ -63,7 +64,7 @@ def extended_features(data, cfg):
     parts = []
     for runs, settings in ((data["regimes"], SETTINGS), (data["images"], IMAGE_SETTINGS)):
         names = expected(settings, "extended")
-        error = runs.utility_error.sel(setting=names).transpose("setting", "replica").values
+        error = last(runs, "utility_error", names)
         parts.append(stats.bounded(last(runs, "utility", names), error, upper=EXTENDED))
         parts.append(stats.bounded(last(runs, "used", names), 0.0, lower=1.5 * TOP))
     return stats.all_of(parts)
@@ -124,8 +125,8 @@ def best_is_minimal_if_fitted(data, cfg):
 )
 def minimal_and_wrong(data, cfg):
     runs, names = data["regimes"], ["shortcut"]
-    error = runs.utility_error.sel(setting=names).transpose("setting", "replica").values
-    unseen = runs.held_out_quality.sel(setting=names).transpose("setting", "replica").values
+    error = last(runs, "utility_error", names)
+    unseen = last(runs, "held_out_quality", names)
     return stats.all_of(
         [
             stats.bounded(last(runs, "utility", names), error, lower=MINIMAL),
@@ -143,9 +144,7 @@ def minimal_and_wrong(data, cfg):
 )
 def collapse_of_the_operator(data, cfg):
     runs = data["regimes"]
-    nc1, distance = (
-        runs[name].isel(epoch=-1).transpose("setting", "replica").values for name in ("nc1", "distance")
-    )
+    nc1, distance = (last(runs, name, runs.setting.values) for name in ("nc1", "distance"))
     found, error = rank_correlation(nc1, distance)
     return stats.bounded(found, error, lower=0.5)
 
@@ -180,10 +179,10 @@ def minimal_regression(data, cfg):
     runs, parts = data["regressions"], []
     for regime, bound in (("minimal", {"lower": MINIMAL}), ("extended", {"upper": EXTENDED})):
         names = expected(DECAYS, regime)
-        error = runs.utility_error.sel(setting=names).transpose("setting", "replica").values
+        error = last(runs, "utility_error", names)
         parts.append(stats.bounded(last(runs, "utility", names), error, **bound))
     names = expected(DECAYS, "minimal")
-    error = runs.quality_error.sel(setting=names).transpose("setting", "replica").values
+    error = last(runs, "quality_error", names)
     parts.append(stats.bounded(last(runs, "quality", names), error, lower=0.9))
     parts.append(stats.within(last(runs, "used", names), 3, 0.0, bias=0.5, resolution=0.5))
     return stats.all_of(parts)

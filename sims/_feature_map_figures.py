@@ -9,7 +9,7 @@ import numpy as np
 from theorysim.lab.figures import PALETTE, measured_points, new_figure, theory_line
 from theorysim.numerics import stats
 
-from ._feature_map_claims import EXTENDED, MINIMAL, TOP
+from ._feature_map_claims import EXTENDED, MINIMAL, TOP, last
 from ._feature_map_config import split
 from ._feature_map_solvable_figures import SOLVABLE_FIGURES
 
@@ -251,8 +251,7 @@ def shortcuts(data, cfg):
         ("test_accuracy", "test accuracy", VERMILION),
     )
     for i, (what, label, colour) in enumerate(measures):
-        values = runs[what].isel(epoch=-1) if "epoch" in runs[what].dims else runs[what]
-        found = stats.mean_and_error(values.sel(setting=names).transpose("replica", "setting").values, axis=0)
+        found = stats.mean_and_error(last(runs, what, names), axis=1)
         at = np.arange(len(names)) + 0.2 * (i - 1.5)
         ax.bar(at, found.mean, 0.18, color=colour, label=label, yerr=1.96 * found.standard_error, capsize=2)
     ax.set_xticks(range(len(names)), ["no shortcut", "weak shortcut", "strong shortcut"])

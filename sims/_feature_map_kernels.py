@@ -134,22 +134,29 @@ def classifier(
             found | {"test_accuracy": test} | (_operator(model, x, y, classes) if measures.operator else {})
         )
 
-    steps = len(data.y) // batch
-    run = train(
-        loss,
-        start.params,
-        optax.sgd(learning_rate, momentum=MOMENTUM),
-        num_steps=epochs * steps,
-        batches=uniform_batches((x, y), batch),
-        key=batch_key,
-        metrics=metrics,
-        record_every=every * steps,
-    )
+    optimizer = optax.sgd(learning_rate, momentum=MOMENTUM)
+    passes = {"epochs": epochs, "batch": batch, "every": every}
+    run = _run(loss, start, optimizer, (x, y), batch_key, metrics, **passes)
     model = start.module(run.params)
     last = _errors(model, x, y, test_x, test_y, classes) if measures.errors else {}
     if measures.functions:
         last["functions"] = _functions(model, x, y, classes, measures.functions)
     return run.metrics | last
+
+
+def _run(loss, start, optimizer, data, key, metrics, *, epochs, batch, every):
+    """Train on minibatches for so many passes over the data, and record every so many of them."""
+    steps = len(data[1]) // batch
+    return train(
+        loss,
+        start.params,
+        optimizer,
+        num_steps=epochs * steps,
+        batches=uniform_batches(data, batch),
+        key=key,
+        metrics=metrics,
+        record_every=every * steps,
+    )
 
 
 def _with_shortcut(x, on, size, classes):
@@ -244,18 +251,10 @@ def regressor(learning_rate, output_scale, weight_decay, key, *, data, build, ep
             "test_r2": 1 - ((test - test_y) ** 2).sum() / spread,
         }
 
-    steps = len(data.y) // batch
     decay = optax.add_decayed_weights(weight_decay.astype(x.dtype))
-    run = train(
-        loss,
-        start.params,
-        optax.chain(decay, optax.sgd(learning_rate, momentum=MOMENTUM)),
-        num_steps=epochs * steps,
-        batches=uniform_batches((x, y), batch),
-        key=batch_key,
-        metrics=metrics,
-        record_every=every * steps,
-    )
+    optimizer = optax.chain(decay, optax.sgd(learning_rate, momentum=MOMENTUM))
+    passes = {"epochs": epochs, "batch": batch, "every": every}
+    run = _run(loss, start, optimizer, (x, y), batch_key, metrics, **passes)
     end = start.module(run.params)
     errors = fm.standard_errors(end.features(x), y, end.readout(), participation=False)
     return run.metrics | {"utility_error": errors.utility, "quality_error": errors.quality}
