@@ -127,3 +127,21 @@ def test_bad_settings_are_named(options, message):
 def test_data_without_a_common_leading_axis_is_refused(data):
     with pytest.raises(ValueError, match="data must have one leading axis in common"):
         uniform_batches(data, 2)
+
+
+@pytest.mark.parametrize("metrics", [None, lambda w: w])
+def test_every_step_may_be_recorded_with_its_update(metrics):
+    optimizer = optax.adam(0.1)
+    run = train(
+        squares,
+        jnp.zeros(3),
+        optimizer,
+        num_steps=6,
+        metrics=metrics,
+        record_every=3,
+        step_metrics=lambda w, change: {"before": w, "after": w + change},
+    )
+    ws, losses = by_hand(optimizer, 6)
+    np.testing.assert_allclose(run.step_metrics["before"], ws[:-1], rtol=1e-12)
+    np.testing.assert_allclose(run.step_metrics["after"], ws[1:], rtol=1e-12)
+    np.testing.assert_allclose(run.losses, losses, rtol=1e-12)

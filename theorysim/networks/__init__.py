@@ -9,6 +9,7 @@ Example:
 """
 
 from theorysim.networks import (
+    adapted_relu,
     cnn,
     gaussian_accuracy,
     layer_inputs,
@@ -23,6 +24,7 @@ from theorysim.networks import (
 )
 
 __all__ = [
+    "adapted_relu",
     "cnn",
     "gaussian_accuracy",
     "layer_inputs",

@@ -51,12 +51,14 @@ class TrainingRun(NamedTuple):
 
     `params` are the last parameters, and `losses` (num_steps,) the loss of the batch of each step, before
     that step. `metrics` holds what `metrics(params)` returned, stacked along a leading axis of
-    num_steps / record_every + 1 entries, the first before any step; None without metrics.
+    num_steps / record_every + 1 entries, the first before any step; None without metrics. `step_metrics`
+    holds what `step_metrics(params, updates)` returned for each step, (num_steps, ...); None without.
     """
 
     params: PyTree[Array]
     losses: Float[Array, " num_steps"]
     metrics: PyTree[Array]
+    step_metrics: PyTree[Array] = None
 
 
 def functional(model: nnx.Module) -> Functional:
@@ -92,6 +94,7 @@ def train(
     key: PRNGKeyArray | None = None,
     metrics: Callable[[Any], PyTree[Array]] | None = None,
     record_every: int = 1,
+    step_metrics: Callable[[Any, Any], PyTree[Array]] | None = None,
 ) -> TrainingRun:
     """Train `params` on `loss`, and record metrics along the run.
 
@@ -108,6 +111,8 @@ def train(
         key: random key for the batches; needed iff there are any.
         metrics: `metrics(params) -> pytree of arrays`.
         record_every: steps between two records; divides `num_steps` (static).
+        step_metrics: `step_metrics(params, updates) -> pytree of arrays`, of every step: the parameters
+            before it, and what is added to them.
 
     Returns:
         TrainingRun, in the dtype of `params`.
@@ -131,38 +136,46 @@ def train(
     if (key is None) != (batches is None):
         raise ValueError("key must be given with batches, and only with them")
 
-    def step(carry: tuple[Any, Any], key: Any) -> tuple[tuple[Any, Any], Array]:
+    def step(carry: tuple[Any, Any], key: Any) -> tuple[tuple[Any, Any], tuple[Array, Any]]:
         params, state = carry
         batch = None if batches is None else batches(key)
         value, gradient = jax.value_and_grad(loss)(params, batch)
         updates, state = optimizer.update(gradient, state, params)
-        return (optax.apply_updates(params, updates), state), value
+        change = None if step_metrics is None else jax.tree.map(jnp.asarray, step_metrics(params, updates))
+        return (optax.apply_updates(params, updates), state), (value, change)
 
-    def steps(carry: tuple[Any, Any], keys: Any) -> tuple[tuple[Any, Any], Array]:
+    def steps(carry: tuple[Any, Any], keys: Any) -> tuple[tuple[Any, Any], tuple[Array, Any]]:
         return jax.lax.scan(step, carry, keys, length=record_every)
 
     records = num_steps // record_every
     keys = None if key is None else jax.random.split(key, (records, record_every))
     start = (params, optimizer.init(params))
     if metrics is None:
-        (trained, _), losses = jax.lax.scan(steps, start, keys, length=records)
-        return TrainingRun(trained, losses.reshape(num_steps), None)
+        (trained, _), by_record = jax.lax.scan(steps, start, keys, length=records)
+        losses, changes = _by_step(by_record, num_steps)
+        return TrainingRun(trained, losses, None, changes)
 
-    def recorded(carry: tuple[Any, Any], at: tuple[Any, Any]) -> tuple[tuple[Any, Any], tuple[Array, Any]]:
+    def recorded(carry: tuple[Any, Any], at: tuple[Any, Any]) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
         index, keys = at
         measured = jax.tree.map(jnp.asarray, metrics(carry[0]))
-        carry, losses = jax.lax.cond(index < records, steps, stay, carry, keys)
-        return carry, (losses, measured)
+        carry, of_steps = jax.lax.cond(index < records, steps, stay, carry, keys)
+        return carry, (of_steps, measured)
 
     # One more turn that only records: the metrics are compiled once.
-    shape = jax.eval_shape(steps, start, None if keys is None else keys[0])[1]
+    shapes = jax.eval_shape(steps, start, None if keys is None else keys[0])[1]
 
-    def stay(carry: tuple[Any, Any], keys: Any) -> tuple[tuple[Any, Any], Array]:
-        return carry, jnp.zeros(shape.shape, shape.dtype)
+    def stay(carry: tuple[Any, Any], keys: Any) -> tuple[tuple[Any, Any], tuple[Array, Any]]:
+        return carry, jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
 
     turns = None if keys is None else jnp.concatenate([keys, keys[-1:]])
-    (trained, _), (losses, measured) = jax.lax.scan(recorded, start, (jnp.arange(records + 1), turns))
-    return TrainingRun(trained, losses[:-1].reshape(num_steps), measured)
+    (trained, _), (by_record, measured) = jax.lax.scan(recorded, start, (jnp.arange(records + 1), turns))
+    losses, changes = _by_step(jax.tree.map(lambda x: x[:-1], by_record), num_steps)
+    return TrainingRun(trained, losses, measured, changes)
+
+
+def _by_step(by_record: Any, num_steps: int) -> Any:
+    """What scans of scans stacked by record and step, by step."""
+    return jax.tree.map(lambda x: x.reshape(num_steps, *x.shape[2:]), by_record)
 
 
 def uniform_batches(data: PyTree[Array], batch_size: int) -> Callable[[PRNGKeyArray], PyTree[Array]]:
