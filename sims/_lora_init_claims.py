@@ -1,0 +1,3 @@
+"""x."""
+from ._beside import Claims
+CLAIMS = Claims()

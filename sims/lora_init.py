@@ -1,0 +1,409 @@
+"""Which factor of a low-rank adapter starts at zero: rates, floors and times, in an exact engine and networks.
+
+Gradient descent and Adam on an adapted layer are followed exactly up to width 2^30, where the powers of the
+width, the constants in front of them and the floor of a frozen factor show; students of a teacher and
+networks with one adapted layer are trained beside it. Starts are compared, and the claims judged.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from theorysim import lora_init
+from theorysim.lab import Paper, Sim
+
+from . import _lora_init_kernels as kernels
+from ._beside import register
+from ._lora_init_claims import CLAIMS
+from ._lora_init_config import (
+    EXAMPLES,
+    INITS,
+    OUTPUTS,
+    RANK,
+    READOUTS,
+    REGIMES,
+    STARTS,
+    Config,
+    Problem,
+    draw_problem,
+)
+from ._lora_init_figures import FIGURES
+from ._lora_init_laws import steps_above_floor
+
+sim = Sim(
+    slug="lora_init",
+    question="Which factor of a low-rank adapter should start at zero?",
+    paper=Paper(
+        title="The Impact of Initialization on LoRA Finetuning Dynamics",
+        authors=("S. Hayou", "N. Ghosh", "B. Yu"),
+        arxiv="2406.08447",
+        year=2024,
+    ),
+    presets={
+        "quick": Config(),
+        "paper": Config(
+            problems=32,
+            rates_per_octave=8,
+            time_widths=(128, 256, 512, 1024, 2048, 4096, 8192, 16384),
+            floor_draws=100_000,
+            student_widths=(128, 256, 512, 1024, 2048, 4096),
+            student_problems=32,
+            toy_widths=(64, 256, 1024, 4096),
+            toy_seeds=10,
+        ),
+        "tiny": Config(
+            powers=(8, 16, 30),
+            problems=3,
+            rates_per_octave=1,
+            time_widths=(64, 128),
+            floor_draws=200,
+            student_widths=(32, 64),
+            student_problems=3,
+            student_steps=20,
+            toy_widths=(16, 64),
+            toy_seeds=2,
+            toy_steps=10,
+        ),
+    },
+)
+
+# Where the powers of the width are measured: wide enough for the constants to be out of the way.
+EXPONENT_WIDTHS = 2.0 ** np.array([16, 20, 24, 28, 32])
+# Steps before they are.
+EXPONENT_STEPS = 4
+SEEDS = 16
+
+
+def octaves(low: float, high: float, per_octave: int) -> np.ndarray:
+    """Powers of 2 from one to the other."""
+    return 2.0 ** np.linspace(low, high, round((high - low) * per_octave) + 1)
+
+
+def shaped(runs: xr.Dataset, dim: str, coords: dict) -> xr.Dataset:
+    """Unfold one axis, the last of `coords` fastest, into several."""
+    sizes = [len(values) for values in coords.values()]
+    found = {}
+    for name, values in runs.data_vars.items():
+        if dim not in values.dims:
+            continue
+        values = values.transpose(dim, ...)
+        data = values.values.reshape(*sizes, *values.shape[1:])
+        found[name] = ((*coords, *values.dims[1:]), data)
+    kept = {name: values for name, values in runs.coords.items() if dim not in values.dims}
+    return xr.Dataset(found, kept | {name: list(values) for name, values in coords.items()})
+
+
+@sim.experiment
+def exponents(cfg, key, sweep) -> xr.Dataset:
+    """Sizes of factors, output and its changes after four steps, n = 2^16 ... 2^32."""
+    found = []
+    for optimizer, kernel in (
+        ("adam", kernels.one_example_adam),
+        ("sgd", kernels.one_example_descent),
+    ):
+        one = functools.partial(kernel, steps=EXPONENT_STEPS)
+        regimes = [regime for regime in REGIMES if regime.optimizer == optimizer]
+        n, at = np.tile(EXPONENT_WIDTHS, len(regimes)), np.repeat(np.arange(len(regimes)), EXPONENT_WIDTHS.size)
+        vary = {
+            "lr_a": ("point", n ** np.array([regime.lr_a for regime in regimes])[at]),
+            "lr_b": ("point", n ** np.array([regime.lr_b for regime in regimes])[at]),
+            "gain_in": ("point", n),
+            "gain_out": ("point", np.ones_like(n)),
+            "p_std": ("point", np.array([float(regime.init == "a") for regime in regimes])[at]),
+            "q_std": ("point", np.array([float(regime.init == "b") for regime in regimes])[at]),
+        }
+        runs = sweep(one, vary=vary, replicas=SEEDS, key=key)
+        names = [_regime_name(regime) for regime in regimes]
+        found.append(shaped(runs, "point", {"regime": names, "width": EXPONENT_WIDTHS}))
+    return xr.concat(found, "regime")
+
+
+def _regime_name(regime):
+    return f"{regime.optimizer} {regime.init} {regime.lr_a:g} {regime.lr_b:g}"
+
+
+@sim.experiment
+def phases(cfg, key, sweep) -> xr.Dataset:
+    """The same under Adam over a plane of powers of both rates."""
+    lr_a, lr_b = np.linspace(-1.5, 0, 7), np.linspace(-1.25, 0.5, 8)
+    grid = np.meshgrid([1.0, 0.0], EXPONENT_WIDTHS, lr_a, lr_b, indexing="ij")
+    a, n, power_a, power_b = (values.ravel() for values in grid)
+    vary = {
+        "lr_a": ("point", n**power_a),
+        "lr_b": ("point", n**power_b),
+        "gain_in": ("point", n),
+        "gain_out": ("point", np.ones_like(n)),
+        "p_std": ("point", a),
+        "q_std": ("point", 1 - a),
+    }
+    one = functools.partial(kernels.one_example_adam, steps=EXPONENT_STEPS)
+    runs = sweep(one, vary=vary, replicas=4, key=key)
+    coords = {"init": INITS, "width": EXPONENT_WIDTHS, "gamma_a": lr_a, "gamma_b": lr_b}
+    return shaped(runs[["output", "delta1", "delta2"]], "point", coords)
+
+
+@sim.experiment
+def adam_rates(cfg, key, sweep) -> xr.Dataset:
+    """Losses of Adam at single rates for every readout, one example, to n = 2^30."""
+    rates = octaves(-34, 2, 2)
+    widths = 2.0 ** np.array(cfg.powers)
+    points = [
+        (n, n**readout.gain, float(init == "a"), float(init == "b") * n**readout.q0)
+        for readout in READOUTS.values()
+        for init in INITS
+        for n in widths
+    ]
+    names = ("gain_in", "gain_out", "p_std", "q_std")
+    vary = {name: ("point", column) for name, column in zip(names, np.array(points).T, strict=True)}
+    one = functools.partial(kernels.one_example_adam, steps=20)
+    runs = sweep(
+        one, vary=vary | {"lr_a": ("rate", rates), "lr_b": ("rate", rates)}, replicas=2 * cfg.problems, key=key
+    )
+    coords = {"readout": list(READOUTS), "init": INITS, "width": widths}
+    runs = shaped(runs[["loss", "peak", "first"]], "point", coords)
+    return runs.drop_vars(["lr_a", "lr_b"], errors="ignore").assign_coords(rate=rates)
+
+
+# Sharpness at the start, in a descent that converges below 4; widths and targets of the scalar problem.
+CATAPULT = (1.0, 2.5, 3.5, 3.9, 4.1)
+SCALARS = ((2.0**12, 1.0), (2.0**12, 0.1), (2.0**16, 1.0), (2.0**20, 1.0), (2.0**30, 1.0))
+
+
+@sim.experiment
+def scalar(cfg, key, sweep) -> xr.Dataset:
+    """One example, output and rank near both limits of the rate: do they converge?"""
+    parts = np.round(np.arange(0.95, 1.0501, 0.005), 3)
+    rows, one = [], np.ones((1, 1))
+    for n, y in SCALARS:
+        for init in INITS:
+            p0, q0 = float(init == "a"), float(init == "b")
+            limits = lora_init.largest_rate(n * one, one, y * one, p0 * one, q0 * one)
+            rows += [(part * float(limits.rate), n, y, p0, q0) for part in parts]
+    rows += [(sharp / 2.0**16, 2.0**16, 1.0, 0.0, 1.0) for sharp in CATAPULT]
+    names = ("lr", "width", "target", "p0", "q0")
+    vary = {name: ("run", column) for name, column in zip(names, np.array(rows).T, strict=True)}
+    kernel = functools.partial(kernels.scalar_descent, steps=4000, shown=60)
+    runs = sweep(kernel, vary=vary, dims={"loss": ("step",)})
+    curves = runs.loss.isel(run=slice(-len(CATAPULT), None)).values
+    coords = {"setting": range(len(SCALARS)), "init": INITS, "part": parts}
+    limits = shaped(runs[["last"]].isel(run=slice(0, -len(CATAPULT))), "run", coords)
+    # Converged: a residual of a thousandth of the target.
+    converged = limits["last"] <= 1e-6 * np.array([y**2 / 2 for _, y in SCALARS])[:, None, None]
+    return xr.Dataset({"converged": converged.drop_vars(["setting"]), "curve": (("sharpness", "step"), curves)}).assign_coords(
+        sharpness=list(CATAPULT)
+    )
+
+
+# Examples, outputs and rank of a problem whose rank is large enough for every target.
+FULL = (6, 4, 6)
+
+
+@sim.experiment
+def constants(cfg, key, sweep) -> xr.Dataset:
+    """Several examples and outputs, full rank: the largest convergent rate against its limits."""
+    N, k, r = FULL
+    parts, widths = np.round(np.arange(0.4, 1.1001, 0.02), 3), 2.0 ** np.array([8, 16, 30])
+
+    def draw(key, n, init):
+        start, at = jax.random.split(key)
+        P0, Q0 = lora_init.sample_start(start, jnp.eye(N), jnp.eye(k), rank=r, init=init, var_a=1.0)
+        Y = jax.random.normal(at, (k, N))
+        return Problem(P0, Q0, Y), lora_init.largest_rate(n * jnp.eye(N), jnp.eye(k), Y, P0, Q0)
+
+    keys, found = jax.random.split(key, cfg.problems), []
+    for init in INITS:
+        drawn = jax.jit(jax.vmap(jax.vmap(functools.partial(draw, init=init), (0, None)), (None, 0)))
+        found.append(jax.tree.map(np.asarray, drawn(keys, widths)))
+    both = jax.tree.map(lambda *x: np.stack(x), *found)
+    flat, limit = jax.tree.map(lambda x: x.reshape(-1, *x.shape[3:]), both)
+    n = np.tile(np.repeat(widths, cfg.problems), 2)
+    lr = (limit.rate[:, None] * parts).ravel()
+    vary = {name: ("run", np.repeat(values, len(parts), 0)) for name, values in flat._asdict().items()}
+    vary |= {"width": ("run", np.repeat(n, len(parts))), "lr_a": ("run", lr), "lr_b": ("run", lr)}
+    kernel = functools.partial(kernels.descent, steps=2000, record_every=2000)
+    runs = sweep(kernel, vary=vary, dims={"loss": ("t",)})
+    coords = {"init": INITS, "width": widths, "problem": range(cfg.problems), "part": parts}
+    loss = shaped(runs[["loss"]], "run", coords).loss
+    by_start = (limit.start < limit.end).reshape(loss.shape[:3])
+    converged = loss.isel(t=-1) <= 1e-6 * loss.isel(t=0)
+    return xr.Dataset({"converged": converged, "by_start": (loss.dims[:3], by_start)})
+
+
+def problems(key, width, start, count) -> Problem:
+    """So many problems; the same targets, and the same draws in units of their deviation, for all starts."""
+    drawn = jax.vmap(lambda one: draw_problem(one, width, start))(jax.random.split(key, count))
+    return jax.tree.map(np.asarray, drawn)
+
+
+def laid_out(found: list[Problem], widths, repeat: int) -> dict[str, tuple[str, np.ndarray]]:
+    """Problems of several settings one after the other, widths in turn, as what `sweep` varies."""
+    each = {name: np.concatenate([getattr(p, name) for p in found]) for name in Problem._fields}
+    each["width"] = np.resize(np.repeat(widths, repeat), len(each["Y"]))
+    return {name: ("run", values) for name, values in each.items()}
+
+
+def limits(found: Problem, init: str, widths) -> np.ndarray:
+    """The largest convergent rate by theory, (width, problem)."""
+    one = jax.jit(
+        jax.vmap(lambda P, Q, Y: lora_init.largest_rate(jnp.eye(EXAMPLES), jnp.eye(OUTPUTS), Y, P, Q))
+    )(*found)
+    # From K_in = I to n I: P0 keeps its size, so that only Q0 makes the start sharper.
+    start = np.asarray(one.start) / (widths[:, None] if init == "b" else 1)
+    return np.minimum(start, np.asarray(one.end) / np.sqrt(widths)[:, None])
+
+
+@sim.experiment
+def one_rate(cfg, key, sweep) -> xr.Dataset:
+    """Gradient descent at single rates to n = 2^30: every start, and a large A that is to equal Init[B]."""
+    widths, rates = 2.0 ** np.array(cfg.powers), octaves(-34, 2, cfg.rates_per_octave)
+    found = {start: [problems(key, n, start, cfg.problems) for n in widths] for start in STARTS}
+    turned = [jax.tree.map(lambda x: x.transpose(0, 2, 1), b) for b in found["b"]]
+    found["b as a"] = [
+        Problem(np.sqrt(n) * b.Q0, 0 * b.P0, b.Y) for n, b in zip(widths, turned, strict=True)
+    ]
+    vary = laid_out([one for many in found.values() for one in many], widths, cfg.problems)
+    vary |= {name: ("rate", rates) for name in ("lr_a", "lr_b")}
+    kernel = functools.partial(kernels.descent, steps=cfg.steps)
+    runs = sweep(kernel, vary=vary, dims={"loss": ("step",)})
+    coords = {"start": list(found), "width": widths, "problem": range(cfg.problems)}
+    runs = shaped(runs[["loss"]], "run", coords)
+    b = found["b"][0]
+    floors = jax.vmap(functools.partial(lora_init.frozen_floor, init="b"))(b.Y, b.P0, b.Q0)
+    limit = np.stack([limits(found[init][0], init, widths) for init in INITS])
+    return runs.assign_coords(rate=rates).assign(
+        floor=("problem", np.asarray(floors)), limit=(("init", "width", "problem"), limit)
+    )
+
+
+@sim.experiment
+def two_rates(cfg, key, sweep) -> xr.Dataset:
+    """Gradient descent at two rates, lr_a n and lr_b, for both starts."""
+    widths, half_octaves = 2.0 ** np.array([7, 20]), 2
+    found = [problems(key, n, init, cfg.problems) for init in INITS for n in widths]
+    kernel = functools.partial(kernels.descent_of_two, steps=cfg.steps)
+    vary = laid_out(found, widths, cfg.problems)
+    vary |= {"lr_a_n": octaves(-1, 7, half_octaves), "lr_b": octaves(-8, 1, half_octaves)}
+    runs = sweep(kernel, vary=vary, dims={"loss": ("t",)})
+    return shaped(runs, "run", {"init": INITS, "width": widths, "problem": range(cfg.problems)})
+
+
+@sim.experiment
+def times(cfg, key, sweep) -> xr.Dataset:
+    """Steps to a tenth of the loss at half of the largest rate, and what the slow law says of them."""
+    widths = np.array(cfg.time_widths, float)
+    found = {init: [problems(key, n, init, cfg.problems) for n in widths] for init in INITS}
+    lr = np.stack([0.5 * limits(found[init][0], init, widths) for init in INITS])
+    b = found["b"][0]
+    law = [
+        [steps_above_floor(Q, Y, rate, part=0.1) for Q, Y, rate in zip(b.Q0, b.Y, row, strict=True)]
+        for row in lr[1]
+    ]
+    vary = laid_out([*found["a"], *found["b"]], widths, cfg.problems) | {"lr": ("run", lr.ravel())}
+    kernel = functools.partial(kernels.steps_to, part=0.1, steps=2 * int(np.max(law)) + 50)
+    runs = sweep(kernel, vary=vary)
+    coords = {"init": INITS, "width": widths, "problem": range(cfg.problems)}
+    dims = ("width", "problem")
+    return shaped(runs[["steps"]], "run", coords).assign(law=(dims, np.array(law)), lr_b=(dims, lr[1]))
+
+
+@sim.experiment
+def floors(cfg, key, sweep) -> xr.Dataset:
+    """Floors of random starts with A = 0."""
+    kernel = functools.partial(kernels.floor, outputs=OUTPUTS, rank=RANK)
+    return sweep(kernel, replicas=cfg.floor_draws, key=key)
+
+
+def bits(key, count) -> np.ndarray:
+    """Keys as numbers: the two starts of a pair share theirs."""
+    return np.asarray(jax.random.key_data(jax.random.split(key, count)))
+
+
+# Outputs of the students, and whether the teacher's lie in the range of Q0.
+STUDENTS = {"k > r": (8, 0.0), "Y in range(Q0)": (8, 1.0), "r = k": (2, 0.0)}
+
+
+@sim.experiment
+def students(cfg, key, sweep) -> xr.Dataset:
+    """Students of a teacher by gradient descent, single rates, widths 128 to 4096."""
+    widths, rates = 2.0 ** np.array([7, 8, 9, 10, 11, 12]), octaves(-14, 2, 2)
+    found = []
+    for outputs in dict.fromkeys(k for k, _ in STUDENTS.values()):
+        tasks = [name for name, (k, _) in STUDENTS.items() if k == outputs]
+        rows = [
+            (one, n, a, 1 - a, STUDENTS[name][1])
+            for name in tasks
+            for a in (1.0, 0.0)
+            for n in widths
+            for one in bits(key, cfg.student_problems)
+        ]
+        names = ("bits", "width", "use_a", "use_b", "inside")
+        vary = {name: ("run", np.array(x)) for name, x in zip(names, zip(*rows, strict=True), strict=True)}
+        kernel = functools.partial(
+            kernels.student_descent, outputs=outputs, rank=RANK, steps=cfg.student_steps
+        )
+        runs = sweep(kernel, vary=vary | {"lr": rates})
+        coords = {"task": tasks, "init": INITS, "width": widths, "problem": range(cfg.student_problems)}
+        found.append(shaped(runs[["loss"]], "run", coords).assign_coords(lr=rates))
+    return xr.concat(found, "task")
+
+
+@sim.experiment
+def students_adam(cfg, key, sweep) -> xr.Dataset:
+    """The same teacher's students by Adam."""
+    rates, found = octaves(-14, 0, 2), []
+    for n in cfg.student_widths:
+        rows = [(one, a, 1 - a) for a in (1.0, 0.0) for one in bits(key, cfg.student_problems)]
+        names = ("bits", "use_a", "use_b")
+        vary = {name: ("run", np.array(x)) for name, x in zip(names, zip(*rows, strict=True), strict=True)}
+        kernel = functools.partial(
+            kernels.student_adam,
+            width=n,
+            outputs=STUDENTS["k > r"][0],
+            rank=RANK,
+            steps=cfg.student_steps,
+        )
+        runs = sweep(kernel, vary=vary | {"lr": rates})
+        coords = {"init": INITS, "problem": range(cfg.student_problems)}
+        found.append(shaped(runs[["loss"]], "run", coords).assign_coords(lr=rates))
+    return xr.concat(found, "width").assign_coords(width=list(cfg.student_widths))
+
+
+@sim.experiment
+def networks(cfg, key, sweep) -> xr.Dataset:
+    """Networks with one adapted layer by Adam at single rates, both starts, both readouts."""
+    rates = octaves(-12, 0, 2)
+    fields = ("loss", "test_loss", "feature_rms", "b_update")
+    dims = {name: ("t",) for name in fields} | {"deltas": ("t", "part")}
+    by_width = []
+    for n in cfg.toy_widths:
+        by_readout = []
+        for readout in TOY_READOUTS:
+            by_init = []
+            for init in INITS:
+                kernel = functools.partial(
+                    kernels.toy_network,
+                    width=n,
+                    init=init,
+                    readout=readout,
+                    steps=cfg.toy_steps,
+                    examples=TOY_EXAMPLES,
+                )
+                # The same key: the starts of a pair share their frozen weights.
+                by_init.append(sweep(kernel, vary={"lr": rates}, replicas=cfg.toy_seeds, key=key, dims=dims))
+            by_readout.append(xr.concat(by_init, "init"))
+        by_width.append(xr.concat(by_readout, "readout"))
+    runs = xr.concat(by_width, "width").rename(replica="seed")
+    return runs.assign_coords(
+        init=list(INITS),
+        readout=list(TOY_READOUTS),
+        width=list(cfg.toy_widths),
+        t=np.arange(6) * (cfg.toy_steps // 5),
+    )
+
+
+TOY_READOUTS, TOY_EXAMPLES = ("ntk", "mean_field"), 128
+
+register(sim, CLAIMS, FIGURES)
