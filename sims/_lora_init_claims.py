@@ -1,3 +1,5 @@
 """x."""
+
 from ._beside import Claims
+
 CLAIMS = Claims()

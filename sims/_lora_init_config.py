@@ -18,6 +18,7 @@ __all__ = [
     "READOUTS",
     "REGIMES",
     "STARTS",
+    "TOY_READOUTS",
     "Config",
     "Problem",
     "Readout",
@@ -45,6 +46,8 @@ class Readout(NamedTuple):
 
 
 READOUTS = {"per coordinate": Readout(0, 0), "ntk": Readout(0.5, 0), "mean_field": Readout(0, -0.5)}
+# Those of the networks.
+TOY_READOUTS = ("ntk", "mean_field")
 
 
 class Regime(NamedTuple):
@@ -99,12 +102,12 @@ class Config:
     """Teachers of each."""
     student_steps: int = 100
     """Steps of the students."""
-    toy_widths: tuple[int, ...] = (32, 128, 512)
+    toy_widths: tuple[int, ...] = (128, 512, 2048)
     """Widths of the networks, each 4 times the one before."""
     toy_seeds: int = 4
     """Networks of each width."""
-    toy_steps: int = 100
-    """Their steps, a multiple of 5; the best rates are those after a fifth of them and after all."""
+    toy_times: tuple[int, ...] = (20,)
+    """Steps after which their losses are compared: multiples of the first, and that of 4."""
 
     def validate(self) -> None:
         """Refuse settings that no experiment could run."""
@@ -116,11 +119,11 @@ class Config:
             ("student_problems", 3, 10**4),
             ("student_steps", 10, 10**5),
             ("toy_seeds", 2, 10**4),
-            ("toy_steps", 10, 10**5),
         ):
             positive_int(getattr(self, name), name, minimum=least, maximum=most)
-        if self.toy_steps % 5:
-            raise ValueError(f"toy_steps must be a multiple of 5, got {self.toy_steps}")
+        first = self.toy_times[0] if self.toy_times else 0
+        if first < 4 or first % 4 or any(time % first for time in self.toy_times):
+            raise ValueError(f"toy_times must be multiples of the first, and that of 4, got {self.toy_times}")
         for name, most in (
             ("powers", 60),
             ("time_widths", 2**20),
@@ -130,7 +133,9 @@ class Config:
             values = getattr(self, name)
             increasing = list(values) == sorted(set(values)) and len(values) >= 2
             if not increasing or values[0] < 4 or values[-1] > most:
-                raise ValueError(f"{name} must be at least 2 increasing integers in [4, {most}], got {values}")
+                raise ValueError(
+                    f"{name} must be at least 2 increasing integers in [4, {most}], got {values}"
+                )
         if any(b != 4 * a for a, b in zip(self.toy_widths, self.toy_widths[1:], strict=False)):
             raise ValueError(f"toy_widths must each be 4 times the one before, got {self.toy_widths}")
 

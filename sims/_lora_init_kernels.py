@@ -1,32 +1,33 @@
 """One point of each experiment on the starts of low-rank adapters: pure functions of numbers and arrays."""
 
-from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from theorysim import lora_init
 from theorysim.networks.adapted_relu import adapted_relu_training, toy_data
 
 from ._lora_init_config import scaled
 
-# The teachers act on latent inputs of this dimension; a student has so many outputs in the counter-example.
+# Dimension of the latent inputs of teachers and students, and the examples they are trained on.
 LATENT = 8
 STUDENT_EXAMPLES = 32
 
 
-def one_example_adam(key, lr_a, lr_b, gain_in, gain_out, p_std, q_std, *, steps):
-    """Adam on one example and one output, rank 4: sizes after the last step, and the losses on the way."""
-    p0, q0 = _vectors(key, p_std, q_std)
+def one_example_adam(bits, lr_a, lr_b, gain_in, gain_out, p_std, q_std, *, steps):
+    """Adam on one example and one output, rank 4: sizes after the last step, and the loss."""
+    p0, q0 = _vectors(bits, p_std, q_std)
     path = lora_init.adapter_dynamics_single(
         gain_in, gain_out, 1.0, p0, q0, lr_a=lr_a, lr_b=lr_b, optimizer="adam", steps=steps
     )
     return _sizes(path)
 
 
-def one_example_descent(key, lr_a, lr_b, gain_in, gain_out, p_std, q_std, *, steps):
+def one_example_descent(bits, lr_a, lr_b, gain_in, gain_out, p_std, q_std, *, steps):
     """The same by gradient descent."""
-    p0, q0 = _vectors(key, p_std, q_std)
+    p0, q0 = _vectors(bits, p_std, q_std)
     one = jnp.ones((1, 1))
     path = lora_init.adapter_dynamics(
         gain_in * one, gain_out * one, one, p0[:, None], q0[None], lr_a=lr_a, lr_b=lr_b, steps=steps
@@ -34,16 +35,15 @@ def one_example_descent(key, lr_a, lr_b, gain_in, gain_out, p_std, q_std, *, ste
     return _sizes(path)
 
 
-def _vectors(key, p_std, q_std):
-    p0, q0 = jax.random.normal(key, (2, 4))
+def _vectors(bits, p_std, q_std):
+    p0, q0 = jax.random.normal(jax.random.wrap_key_data(bits), (2, 4))
     return p_std * p0, q_std * q0 / 2
 
 
 def _sizes(path):
     last = {"p": path.feature_rms[-1], "q": path.readout_rms[-1], "output": jnp.abs(path.Q[-1] @ path.P[-1])}
     deltas = dict(zip(("delta1", "delta2", "delta3"), path.deltas[-2], strict=True))
-    sizes = {name: value.reshape(()) for name, value in (last | deltas).items()}
-    return sizes | {"loss": path.loss[-1], "peak": path.loss.max(), "first": path.loss[0]}
+    return {name: value.reshape(()) for name, value in (last | deltas | {"loss": path.loss[-1]}).items()}
 
 
 def scalar_descent(lr, width, target, p0, q0, *, steps, shown):
@@ -83,19 +83,15 @@ def floor(key, *, outputs, rank):
     return {"floor": lora_init.frozen_floor(target, *start, init="b")}
 
 
-def student_descent(bits, width, use_a, use_b, inside, lr, *, outputs, rank, steps):
+def student_descent(bits, width, factor, use_a, use_b, inside, lr, *, outputs, rank, steps):
     """A student by gradient descent, any width: loss over all inputs after training, in parts of the first.
 
-    Features h = W z/sqrt(latent), latent z and W Gaussian; the teacher adds u w'z to the frozen layer. W'W has
-    the law of Wishart, drawn by its Cholesky factor (Bartlett), so that no array of the width is made.
+    Features h = W z/sqrt(latent), latent z and W Gaussian; the teacher adds u w'z to the frozen layer. `factor`
+    F has the law of a Cholesky factor of W'W/(latent n), so that no array of the width is made.
     """
     task = _teacher(bits, inside, outputs, rank)
-    counts = width - jnp.arange(LATENT)
-    diagonal = jnp.sqrt(jax.random.chisquare(task.keys[0], counts.astype(task.Z.dtype)))
-    below = jnp.tril(jax.random.normal(task.keys[1], (LATENT, LATENT)), -1)
-    factor = (below + jnp.diag(diagonal)) / LATENT**0.5
-    M = use_a * jax.random.normal(task.keys[2], (rank, LATENT)) @ factor.T / jnp.sqrt(width)
-    gram = factor @ factor.T
+    M = use_a * jax.random.normal(task.keys[0], (rank, LATENT)) @ factor.T
+    gram = width * factor @ factor.T
     # Unit vectors for test columns: their loss is that over all inputs, up to a factor.
     path = lora_init.adapter_dynamics(
         task.Z.T @ gram @ task.Z,
@@ -119,9 +115,9 @@ def student_adam(bits, use_a, use_b, lr, *, width, outputs, rank, steps):
     """A student by Adam, its weights themselves."""
     task = _teacher(bits, 0.0, outputs, rank)
     W = jax.random.normal(task.keys[0], (width, LATENT)) / LATENT**0.5
-    A = jax.random.normal(task.keys[2], (rank, width)) / width**0.5
+    A = jax.random.normal(task.keys[1], (rank, width)) / width**0.5
     path = lora_init.dense_adapter_training(
-        task.keys[1],
+        task.keys[2],
         W @ task.Z,
         jnp.eye(outputs),
         task.Y,
@@ -133,19 +129,21 @@ def student_adam(bits, use_a, use_b, lr, *, width, outputs, rank, steps):
         lr_b=lr,
         optimizer="adam",
         steps=steps,
-        record_every=steps,
     )
     # P = M Z with M the features of the unit vectors.
     M = jnp.linalg.solve(task.Z @ task.Z.T, task.Z @ path.P[-1].T).T
     left = ((path.Q[-1] @ M - task.teacher) ** 2).sum()
-    return {"loss": left / (task.teacher**2).sum()}
+    return {"loss": left / (task.teacher**2).sum(), "peak": path.loss.max() / path.loss[0]}
 
 
-class _Task:
-    """A teacher's problem: latent inputs, targets, the student's B, and keys for the rest."""
+class _Task(NamedTuple):
+    """A teacher's problem: latent inputs, the teacher, its outputs, the student's B, and keys for the rest."""
 
-    def __init__(self, Z, teacher, B, keys):
-        self.Z, self.teacher, self.Y, self.B, self.keys = Z, teacher, teacher @ Z, B, keys
+    Z: Array
+    teacher: Array
+    Y: Array
+    B: Array
+    keys: Array
 
 
 def _teacher(bits, inside, outputs, rank):
@@ -154,22 +152,27 @@ def _teacher(bits, inside, outputs, rank):
     u = jnp.where(inside, B @ jax.random.normal(keys[1], (rank,)), jax.random.normal(keys[2], (outputs,)))
     w = jax.random.normal(keys[3], (LATENT,))
     Z = jax.random.normal(keys[4], (LATENT, STUDENT_EXAMPLES))
-    return _Task(Z, scaled(u)[:, None] * w[None] / jnp.linalg.norm(w), B, keys[5:])
+    teacher = scaled(u)[:, None] * w[None] / jnp.linalg.norm(w)
+    return _Task(Z, teacher, teacher @ Z, B, keys[5:])
 
 
-def toy_network(key, lr, *, width, init, readout, steps, examples):
-    """A network with one adapted layer by Adam: a fifth of the steps between two records."""
-    data, test = (partial(toy_data, examples=examples)(jax.random.key(i)) for i in range(2))
-    run = adapted_relu_training(
-        key,
-        *data,
-        *test,
-        lr_a=lr,
-        lr_b=lr,
-        width=width,
-        init=init,
-        readout=readout,
-        steps=steps,
-        record_every=steps // 5,
-    )
-    return run._asdict()
+def toy_networks(bits, *, rates, width, init, readout, steps, record_every, examples):
+    """Networks with one adapted layer by Adam, of one key at all rates."""
+    data, test = toy_data(jax.random.key(0), examples), toy_data(jax.random.key(1), examples // 4)
+
+    def one(lr):
+        run = adapted_relu_training(
+            jax.random.wrap_key_data(bits),
+            *data,
+            *test,
+            lr_a=lr,
+            lr_b=lr,
+            width=width,
+            init=init,
+            readout=readout,
+            steps=steps,
+            record_every=record_every,
+        )
+        return run._asdict()
+
+    return jax.vmap(one)(jnp.array(rates))

@@ -6,6 +6,7 @@ networks with one adapted layer are trained beside it. Starts are compared, and 
 """
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,7 @@ from ._lora_init_config import (
     READOUTS,
     REGIMES,
     STARTS,
+    TOY_READOUTS,
     Config,
     Problem,
     draw_problem,
@@ -53,6 +55,7 @@ sim = Sim(
             student_problems=32,
             toy_widths=(64, 256, 1024, 4096),
             toy_seeds=10,
+            toy_times=(20, 100),
         ),
         "tiny": Config(
             powers=(8, 16, 30),
@@ -65,7 +68,7 @@ sim = Sim(
             student_steps=20,
             toy_widths=(16, 64),
             toy_seeds=2,
-            toy_steps=10,
+            toy_times=(8,),
         ),
     },
 )
@@ -75,6 +78,8 @@ EXPONENT_WIDTHS = 2.0 ** np.array([16, 20, 24, 28, 32])
 # Steps before they are.
 EXPONENT_STEPS = 4
 SEEDS = 16
+# Constant of every rate there.
+EXPONENT_RATE = 0.1
 
 
 def octaves(low: float, high: float, per_octave: int) -> np.ndarray:
@@ -104,21 +109,36 @@ def exponents(cfg, key, sweep) -> xr.Dataset:
         ("adam", kernels.one_example_adam),
         ("sgd", kernels.one_example_descent),
     ):
-        one = functools.partial(kernel, steps=EXPONENT_STEPS)
         regimes = [regime for regime in REGIMES if regime.optimizer == optimizer]
-        n, at = np.tile(EXPONENT_WIDTHS, len(regimes)), np.repeat(np.arange(len(regimes)), EXPONENT_WIDTHS.size)
-        vary = {
-            "lr_a": ("point", n ** np.array([regime.lr_a for regime in regimes])[at]),
-            "lr_b": ("point", n ** np.array([regime.lr_b for regime in regimes])[at]),
-            "gain_in": ("point", n),
-            "gain_out": ("point", np.ones_like(n)),
-            "p_std": ("point", np.array([float(regime.init == "a") for regime in regimes])[at]),
-            "q_std": ("point", np.array([float(regime.init == "b") for regime in regimes])[at]),
-        }
-        runs = sweep(one, vary=vary, replicas=SEEDS, key=key)
+        points = [one_example(n, *regime[1:]) for regime in regimes for n in EXPONENT_WIDTHS]
+        vary = laid(points) | {"bits": ("seed", bits(key, SEEDS))}
+        runs = sweep(functools.partial(kernel, steps=EXPONENT_STEPS), vary=vary)
         names = [_regime_name(regime) for regime in regimes]
-        found.append(shaped(runs, "point", {"regime": names, "width": EXPONENT_WIDTHS}))
+        found.append(shaped(runs, "run", {"regime": names, "width": EXPONENT_WIDTHS}))
     return xr.concat(found, "regime")
+
+
+def one_example(width, init, power_a, power_b, readout="per coordinate") -> dict:
+    """What a point of the one-example kernels needs."""
+    gain, q0 = READOUTS[readout]
+    return {
+        "lr_a": EXPONENT_RATE * width**power_a,
+        "lr_b": EXPONENT_RATE * width**power_b,
+        "gain_in": width,
+        "gain_out": width**gain,
+        "p_std": float(init == "a"),
+        "q_std": float(init == "b") * width**q0,
+    }
+
+
+def laid(points: list[dict], dim: str = "run") -> dict[str, tuple[str, np.ndarray]]:
+    """Points of the same arguments along one axis."""
+    return {name: (dim, np.array([point[name] for point in points])) for name in points[0]}
+
+
+def bits(key, count) -> np.ndarray:
+    """Keys as numbers: what is to be compared in pairs shares them."""
+    return np.asarray(jax.random.key_data(jax.random.split(key, count)))
 
 
 def _regime_name(regime):
@@ -128,43 +148,28 @@ def _regime_name(regime):
 @sim.experiment
 def phases(cfg, key, sweep) -> xr.Dataset:
     """The same under Adam over a plane of powers of both rates."""
-    lr_a, lr_b = np.linspace(-1.5, 0, 7), np.linspace(-1.25, 0.5, 8)
-    grid = np.meshgrid([1.0, 0.0], EXPONENT_WIDTHS, lr_a, lr_b, indexing="ij")
-    a, n, power_a, power_b = (values.ravel() for values in grid)
-    vary = {
-        "lr_a": ("point", n**power_a),
-        "lr_b": ("point", n**power_b),
-        "gain_in": ("point", n),
-        "gain_out": ("point", np.ones_like(n)),
-        "p_std": ("point", a),
-        "q_std": ("point", 1 - a),
+    axes = {
+        "init": INITS,
+        "width": EXPONENT_WIDTHS,
+        "gamma_a": np.linspace(-1.5, 0, 7),
+        "gamma_b": np.linspace(-1.25, 0.5, 8),
     }
-    one = functools.partial(kernels.one_example_adam, steps=EXPONENT_STEPS)
-    runs = sweep(one, vary=vary, replicas=4, key=key)
-    coords = {"init": INITS, "width": EXPONENT_WIDTHS, "gamma_a": lr_a, "gamma_b": lr_b}
-    return shaped(runs[["output", "delta1", "delta2"]], "point", coords)
+    points = [one_example(n, init, a, b) for init, n, a, b in itertools.product(*axes.values())]
+    kernel = functools.partial(kernels.one_example_adam, steps=EXPONENT_STEPS)
+    runs = sweep(kernel, vary=laid(points) | {"bits": ("seed", bits(key, 4))})
+    return shaped(runs[["output", "delta1", "delta2"]], "run", axes)
 
 
 @sim.experiment
 def adam_rates(cfg, key, sweep) -> xr.Dataset:
     """Losses of Adam at single rates for every readout, one example, to n = 2^30."""
     rates = octaves(-34, 2, 2)
-    widths = 2.0 ** np.array(cfg.powers)
-    points = [
-        (n, n**readout.gain, float(init == "a"), float(init == "b") * n**readout.q0)
-        for readout in READOUTS.values()
-        for init in INITS
-        for n in widths
-    ]
-    names = ("gain_in", "gain_out", "p_std", "q_std")
-    vary = {name: ("point", column) for name, column in zip(names, np.array(points).T, strict=True)}
-    one = functools.partial(kernels.one_example_adam, steps=20)
-    runs = sweep(
-        one, vary=vary | {"lr_a": ("rate", rates), "lr_b": ("rate", rates)}, replicas=2 * cfg.problems, key=key
-    )
-    coords = {"readout": list(READOUTS), "init": INITS, "width": widths}
-    runs = shaped(runs[["loss", "peak", "first"]], "point", coords)
-    return runs.drop_vars(["lr_a", "lr_b"], errors="ignore").assign_coords(rate=rates)
+    axes = {"readout": list(READOUTS), "init": INITS, "width": 2.0 ** np.array(cfg.powers)}
+    points = [one_example(n, init, 0, 0, readout) for readout, init, n in itertools.product(*axes.values())]
+    vary = laid(points) | {name: ("rate", rates) for name in ("lr_a", "lr_b")}
+    kernel = functools.partial(kernels.one_example_adam, steps=20)
+    runs = sweep(kernel, vary=vary | {"bits": ("seed", bits(key, 2 * cfg.problems))})
+    return shaped(runs[["loss"]], "run", axes).assign_coords(rate=rates)
 
 
 # Sharpness at the start, in a descent that converges below 4; widths and targets of the scalar problem.
@@ -192,9 +197,9 @@ def scalar(cfg, key, sweep) -> xr.Dataset:
     limits = shaped(runs[["last"]].isel(run=slice(0, -len(CATAPULT))), "run", coords)
     # Converged: a residual of a thousandth of the target.
     converged = limits["last"] <= 1e-6 * np.array([y**2 / 2 for _, y in SCALARS])[:, None, None]
-    return xr.Dataset({"converged": converged.drop_vars(["setting"]), "curve": (("sharpness", "step"), curves)}).assign_coords(
-        sharpness=list(CATAPULT)
-    )
+    return xr.Dataset(
+        {"converged": converged.drop_vars(["setting"]), "curve": (("sharpness", "step"), curves)}
+    ).assign_coords(sharpness=list(CATAPULT))
 
 
 # Examples, outputs and rank of a problem whose rank is large enough for every target.
@@ -261,9 +266,7 @@ def one_rate(cfg, key, sweep) -> xr.Dataset:
     widths, rates = 2.0 ** np.array(cfg.powers), octaves(-34, 2, cfg.rates_per_octave)
     found = {start: [problems(key, n, start, cfg.problems) for n in widths] for start in STARTS}
     turned = [jax.tree.map(lambda x: x.transpose(0, 2, 1), b) for b in found["b"]]
-    found["b as a"] = [
-        Problem(np.sqrt(n) * b.Q0, 0 * b.P0, b.Y) for n, b in zip(widths, turned, strict=True)
-    ]
+    found["b as a"] = [Problem(np.sqrt(n) * b.Q0, 0 * b.P0, b.Y) for n, b in zip(widths, turned, strict=True)]
     vary = laid_out([one for many in found.values() for one in many], widths, cfg.problems)
     vary |= {name: ("rate", rates) for name in ("lr_a", "lr_b")}
     kernel = functools.partial(kernels.descent, steps=cfg.steps)
@@ -316,94 +319,94 @@ def floors(cfg, key, sweep) -> xr.Dataset:
     return sweep(kernel, replicas=cfg.floor_draws, key=key)
 
 
-def bits(key, count) -> np.ndarray:
-    """Keys as numbers: the two starts of a pair share theirs."""
-    return np.asarray(jax.random.key_data(jax.random.split(key, count)))
-
-
 # Outputs of the students, and whether the teacher's lie in the range of Q0.
 STUDENTS = {"k > r": (8, 0.0), "Y in range(Q0)": (8, 1.0), "r = k": (2, 0.0)}
 
 
+def wishart_factors(key, widths, count) -> np.ndarray:
+    """Factors F of W'W = latent n F F' for Gaussian W of these many rows (Bartlett), (width, count, ..)."""
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    d = kernels.LATENT
+    below = np.tril(rng.normal(size=(len(widths), count, d, d)), -1)
+    diagonal = np.sqrt(
+        rng.chisquare(np.asarray(widths)[:, None, None] - np.arange(d), (len(widths), count, d))
+    )
+    return (below + diagonal[..., None] * np.eye(d)) / np.sqrt(d * np.asarray(widths))[:, None, None, None]
+
+
 @sim.experiment
 def students(cfg, key, sweep) -> xr.Dataset:
-    """Students of a teacher by gradient descent, single rates, widths 128 to 4096."""
-    widths, rates = 2.0 ** np.array([7, 8, 9, 10, 11, 12]), octaves(-14, 2, 2)
-    found = []
+    """Students of a teacher by gradient descent, single rates, to the largest width."""
+    rates, found, count = octaves(-14, 0, 1), [], cfg.student_problems
+    widths = 2.0 ** np.arange(np.log2(cfg.student_widths[0]), np.log2(cfg.student_widths[-1]) + 2)
+    pairs = bits(key, count)
+    factors = wishart_factors(key, widths, count)
     for outputs in dict.fromkeys(k for k, _ in STUDENTS.values()):
         tasks = [name for name, (k, _) in STUDENTS.items() if k == outputs]
-        rows = [
-            (one, n, a, 1 - a, STUDENTS[name][1])
-            for name in tasks
-            for a in (1.0, 0.0)
-            for n in widths
-            for one in bits(key, cfg.student_problems)
+        axes = {"task": tasks, "init": INITS, "width": widths, "problem": range(count)}
+        points = [
+            {
+                "bits": pairs[i],
+                "width": n,
+                "factor": factors[int(np.flatnonzero(widths == n)[0]), i],
+                "use_a": float(init == "a"),
+                "use_b": float(init == "b"),
+                "inside": STUDENTS[task][1],
+            }
+            for task, init, n, i in itertools.product(*axes.values())
         ]
-        names = ("bits", "width", "use_a", "use_b", "inside")
-        vary = {name: ("run", np.array(x)) for name, x in zip(names, zip(*rows, strict=True), strict=True)}
         kernel = functools.partial(
             kernels.student_descent, outputs=outputs, rank=RANK, steps=cfg.student_steps
         )
-        runs = sweep(kernel, vary=vary | {"lr": rates})
-        coords = {"task": tasks, "init": INITS, "width": widths, "problem": range(cfg.student_problems)}
-        found.append(shaped(runs[["loss"]], "run", coords).assign_coords(lr=rates))
+        runs = sweep(kernel, vary=laid(points) | {"lr": rates})
+        found.append(shaped(runs[["loss"]], "run", axes).assign_coords(lr=rates))
     return xr.concat(found, "task")
 
 
 @sim.experiment
 def students_adam(cfg, key, sweep) -> xr.Dataset:
-    """The same teacher's students by Adam."""
-    rates, found = octaves(-14, 0, 2), []
+    """Students of the same teachers by Adam, weights and all."""
+    rates, found = octaves(-14, 0, 1), []
+    axes = {"init": INITS, "problem": range(cfg.student_problems)}
+    pairs, outputs = bits(key, cfg.student_problems), STUDENTS["k > r"][0]
+    points = [
+        {"bits": pairs[i], "use_a": float(init == "a"), "use_b": float(init == "b")}
+        for init, i in itertools.product(*axes.values())
+    ]
     for n in cfg.student_widths:
-        rows = [(one, a, 1 - a) for a in (1.0, 0.0) for one in bits(key, cfg.student_problems)]
-        names = ("bits", "use_a", "use_b")
-        vary = {name: ("run", np.array(x)) for name, x in zip(names, zip(*rows, strict=True), strict=True)}
         kernel = functools.partial(
-            kernels.student_adam,
-            width=n,
-            outputs=STUDENTS["k > r"][0],
-            rank=RANK,
-            steps=cfg.student_steps,
+            kernels.student_adam, width=n, outputs=outputs, rank=RANK, steps=cfg.student_steps
         )
-        runs = sweep(kernel, vary=vary | {"lr": rates})
-        coords = {"init": INITS, "problem": range(cfg.student_problems)}
-        found.append(shaped(runs[["loss"]], "run", coords).assign_coords(lr=rates))
+        runs = sweep(kernel, vary=laid(points) | {"lr": rates})
+        found.append(shaped(runs, "run", axes).assign_coords(lr=rates))
     return xr.concat(found, "width").assign_coords(width=list(cfg.student_widths))
+
+
+TOY_EXAMPLES = 128
 
 
 @sim.experiment
 def networks(cfg, key, sweep) -> xr.Dataset:
     """Networks with one adapted layer by Adam at single rates, both starts, both readouts."""
-    rates = octaves(-12, 0, 2)
-    fields = ("loss", "test_loss", "feature_rms", "b_update")
-    dims = {name: ("t",) for name in fields} | {"deltas": ("t", "part")}
-    by_width = []
-    for n in cfg.toy_widths:
-        by_readout = []
-        for readout in TOY_READOUTS:
-            by_init = []
-            for init in INITS:
-                kernel = functools.partial(
-                    kernels.toy_network,
-                    width=n,
-                    init=init,
-                    readout=readout,
-                    steps=cfg.toy_steps,
-                    examples=TOY_EXAMPLES,
-                )
-                # The same key: the starts of a pair share their frozen weights.
-                by_init.append(sweep(kernel, vary={"lr": rates}, replicas=cfg.toy_seeds, key=key, dims=dims))
-            by_readout.append(xr.concat(by_init, "init"))
-        by_width.append(xr.concat(by_readout, "readout"))
-    runs = xr.concat(by_width, "width").rename(replica="seed")
-    return runs.assign_coords(
-        init=list(INITS),
-        readout=list(TOY_READOUTS),
-        width=list(cfg.toy_widths),
-        t=np.arange(6) * (cfg.toy_steps // 5),
-    )
+    rates, every = octaves(-12, 0, 2), cfg.toy_times[0] // 4
+    dims = {name: ("lr", "t") for name in ("loss", "test_loss", "feature_rms", "b_update")}
+    dims["deltas"] = ("lr", "t", "part")
+    axes = {"width": cfg.toy_widths, "readout": TOY_READOUTS, "init": INITS}
+    found = []
+    for n, readout, init in itertools.product(*axes.values()):
+        kernel = functools.partial(
+            kernels.toy_networks,
+            rates=tuple(rates),
+            width=n,
+            init=init,
+            readout=readout,
+            steps=max(cfg.toy_times),
+            record_every=every,
+            examples=TOY_EXAMPLES,
+        )
+        found.append(sweep(kernel, vary={"bits": ("seed", bits(key, cfg.toy_seeds))}, dims=dims, batch=1))
+    runs = shaped(xr.concat(found, "run"), "run", axes)
+    return runs.assign_coords(lr=rates, t=np.arange(runs.sizes["t"]) * every)
 
-
-TOY_READOUTS, TOY_EXAMPLES = ("ntk", "mean_field"), 128
 
 register(sim, CLAIMS, FIGURES)
