@@ -1,6 +1,7 @@
 """The settings of the sim on the starts of low-rank adapters, and the problems that they are tried on."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -84,11 +85,11 @@ class Config:
 
     seed: int = 0
     """Seed of every random number."""
-    powers: tuple[int, ...] = (8, 12, 16, 20, 25, 30)
+    powers: tuple[int, ...] = (8, 13, 18, 24, 30)
     """Widths n of the exact engine, as powers of 2."""
-    problems: int = 8
+    problems: int = 6
     """Random problems and starts at every width of the engine."""
-    rates_per_octave: int = 4
+    rates_per_octave: int = 2
     """Points of every grid of rates, for each factor of 2."""
     steps: int = 30
     """Steps of gradient descent in the example."""
@@ -96,14 +97,14 @@ class Config:
     """Widths at which steps to a tenth of the loss are counted."""
     floor_draws: int = 4000
     """Random starts whose floors are drawn."""
-    student_widths: tuple[int, ...] = (128, 512, 2048)
-    """Widths of the students trained by Adam, weights and all; gradient descent goes on to 4096."""
+    student_widths: tuple[int, ...] = (128, 2048)
+    """Widths of the students that are trained by Adam, weights and all."""
     student_problems: int = 8
-    """Teachers of each."""
+    """Teachers of the students of either optimizer, at each width."""
     student_steps: int = 100
     """Steps of the students."""
-    toy_widths: tuple[int, ...] = (128, 512, 2048)
-    """Widths of the networks, each 4 times the one before."""
+    toy_widths: tuple[int, ...] = (128, 2048)
+    """Widths of the networks, each 4 or 16 times the one before."""
     toy_seeds: int = 4
     """Networks of each width."""
     toy_times: tuple[int, ...] = (20,)
@@ -136,8 +137,9 @@ class Config:
                 raise ValueError(
                     f"{name} must be at least 2 increasing integers in [4, {most}], got {values}"
                 )
-        if any(b != 4 * a for a, b in zip(self.toy_widths, self.toy_widths[1:], strict=False)):
-            raise ValueError(f"toy_widths must each be 4 times the one before, got {self.toy_widths}")
+        # Powers of 4 leave every rate n^(-3/4), n^(-1), n^(-1/2) on the grid of half octaves.
+        if any(b not in (4 * a, 16 * a) for a, b in itertools.pairwise(self.toy_widths)):
+            raise ValueError(f"toy_widths must each be 4 or 16 times the one before, got {self.toy_widths}")
 
 
 class Problem(NamedTuple):

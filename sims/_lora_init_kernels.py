@@ -83,8 +83,8 @@ def floor(key, *, outputs, rank):
     return {"floor": lora_init.frozen_floor(target, *start, init="b")}
 
 
-def student_descent(bits, width, factor, use_a, use_b, inside, lr, *, outputs, rank, steps):
-    """A student by gradient descent, any width: loss over all inputs after training, in parts of the first.
+def student_descent(bits, width, factor, use_a, use_b, inside, *, rates, outputs, rank, steps):
+    """A student by gradient descent at all rates: loss over all inputs after training, in parts of the first.
 
     Features h = W z/sqrt(latent), latent z and W Gaussian; the teacher adds u w'z to the frozen layer. `factor`
     F has the law of a Cholesky factor of W'W/(latent n), so that no array of the width is made.
@@ -92,52 +92,62 @@ def student_descent(bits, width, factor, use_a, use_b, inside, lr, *, outputs, r
     task = _teacher(bits, inside, outputs, rank)
     M = use_a * jax.random.normal(task.keys[0], (rank, LATENT)) @ factor.T
     gram = width * factor @ factor.T
-    # Unit vectors for test columns: their loss is that over all inputs, up to a factor.
-    path = lora_init.adapter_dynamics(
-        task.Z.T @ gram @ task.Z,
-        jnp.eye(outputs),
-        task.Y,
-        M @ task.Z,
-        use_b * task.B,
-        lr_a=lr,
-        lr_b=lr,
-        steps=steps,
-        record_every=steps,
-        test_gram=task.Z.T @ gram,
-        test_P0=M,
-        test_target=task.teacher,
-    )
-    assert path.test_loss is not None
-    return {"loss": path.test_loss[-1] / path.test_loss[0]}
+    K_in, test_gram = task.Z.T @ gram @ task.Z, task.Z.T @ gram
+
+    def one(lr):
+        # Unit vectors for test columns: their loss is that over all inputs, up to a factor.
+        path = lora_init.adapter_dynamics(
+            K_in,
+            jnp.eye(outputs),
+            task.Y,
+            M @ task.Z,
+            use_b * task.B,
+            lr_a=lr,
+            lr_b=lr,
+            steps=steps,
+            record_every=steps,
+            test_gram=test_gram,
+            test_P0=M,
+            test_target=task.teacher,
+        )
+        assert path.test_loss is not None
+        return path.test_loss[-1] / path.test_loss[0]
+
+    return {"loss": jax.vmap(one)(jnp.array(rates))}
 
 
-def student_adam(bits, use_a, use_b, lr, *, width, outputs, rank, steps):
-    """A student by Adam, its weights themselves."""
+def student_adam(bits, use_a, use_b, *, rates, width, outputs, rank, steps):
+    """A student by Adam at all rates, its weights themselves; `peak` is the largest loss on the way."""
     task = _teacher(bits, 0.0, outputs, rank)
     W = jax.random.normal(task.keys[0], (width, LATENT)) / LATENT**0.5
     A = jax.random.normal(task.keys[1], (rank, width)) / width**0.5
-    path = lora_init.dense_adapter_training(
-        task.keys[2],
-        W @ task.Z,
-        jnp.eye(outputs),
-        task.Y,
-        rank=rank,
-        init="both",
-        A0=use_a * A,
-        B0=use_b * task.B,
-        lr_a=lr,
-        lr_b=lr,
-        optimizer="adam",
-        steps=steps,
-    )
-    # P = M Z with M the features of the unit vectors.
-    M = jnp.linalg.solve(task.Z @ task.Z.T, task.Z @ path.P[-1].T).T
-    left = ((path.Q[-1] @ M - task.teacher) ** 2).sum()
-    return {"loss": left / (task.teacher**2).sum(), "peak": path.loss.max() / path.loss[0]}
+    X = W @ task.Z
+
+    def one(lr):
+        path = lora_init.dense_adapter_training(
+            task.keys[2],
+            X,
+            jnp.eye(outputs),
+            task.Y,
+            rank=rank,
+            init="both",
+            A0=use_a * A,
+            B0=use_b * task.B,
+            lr_a=lr,
+            lr_b=lr,
+            optimizer="adam",
+            steps=steps,
+        )
+        # P = M Z with M the features of the unit vectors.
+        M = jnp.linalg.solve(task.Z @ task.Z.T, task.Z @ path.P[-1].T).T
+        left = ((path.Q[-1] @ M - task.teacher) ** 2).sum()
+        return {"loss": left / (task.teacher**2).sum(), "peak": path.loss.max() / path.loss[0]}
+
+    return jax.vmap(one)(jnp.array(rates))
 
 
 class _Task(NamedTuple):
-    """A teacher's problem: latent inputs, the teacher, its outputs, the student's B, and keys for the rest."""
+    """A teacher's problem: latent inputs, teacher, targets, the student's B, and keys for the rest."""
 
     Z: Array
     teacher: Array

@@ -1,4 +1,4 @@
-"""Which factor of a low-rank adapter starts at zero: rates, floors and times, in an exact engine and networks.
+"""Which factor of a low-rank adapter starts at zero: rates, floors and times, exactly and in networks.
 
 Gradient descent and Adam on an adapted layer are followed exactly up to width 2^30, where the powers of the
 width, the constants in front of them and the floor of a frozen factor show; students of a teacher and
@@ -209,32 +209,31 @@ FULL = (6, 4, 6)
 @sim.experiment
 def constants(cfg, key, sweep) -> xr.Dataset:
     """Several examples and outputs, full rank: the largest convergent rate against its limits."""
-    N, k, r = FULL
-    parts, widths = np.round(np.arange(0.4, 1.1001, 0.02), 3), 2.0 ** np.array([8, 16, 30])
-
-    def draw(key, n, init):
-        start, at = jax.random.split(key)
-        P0, Q0 = lora_init.sample_start(start, jnp.eye(N), jnp.eye(k), rank=r, init=init, var_a=1.0)
-        Y = jax.random.normal(at, (k, N))
-        return Problem(P0, Q0, Y), lora_init.largest_rate(n * jnp.eye(N), jnp.eye(k), Y, P0, Q0)
-
-    keys, found = jax.random.split(key, cfg.problems), []
-    for init in INITS:
-        drawn = jax.jit(jax.vmap(jax.vmap(functools.partial(draw, init=init), (0, None)), (None, 0)))
-        found.append(jax.tree.map(np.asarray, drawn(keys, widths)))
-    both = jax.tree.map(lambda *x: np.stack(x), *found)
-    flat, limit = jax.tree.map(lambda x: x.reshape(-1, *x.shape[3:]), both)
-    n = np.tile(np.repeat(widths, cfg.problems), 2)
-    lr = (limit.rate[:, None] * parts).ravel()
-    vary = {name: ("run", np.repeat(values, len(parts), 0)) for name, values in flat._asdict().items()}
-    vary |= {"width": ("run", np.repeat(n, len(parts))), "lr_a": ("run", lr), "lr_b": ("run", lr)}
-    kernel = functools.partial(kernels.descent, steps=2000, record_every=2000)
+    parts, widths = np.round(np.arange(0.7, 1.0801, 0.02), 3), 2.0 ** np.array([8, 16, 30])
+    found = [_full_rank(jax.random.split(key, cfg.problems), init) for init in INITS]
+    rate = np.stack([limits(one, init, widths) for one, init in zip(found, INITS, strict=True)])
+    lr = (rate[..., None] * parts).reshape(-1)
+    vary = laid_out([one for one in found for _ in widths], widths, cfg.problems)
+    vary = {name: ("run", np.repeat(values, len(parts), 0)) for name, (_, values) in vary.items()}
+    vary |= {"lr_a": ("run", lr), "lr_b": ("run", lr)}
+    kernel = functools.partial(kernels.descent, steps=1000, record_every=1000)
     runs = sweep(kernel, vary=vary, dims={"loss": ("t",)})
     coords = {"init": INITS, "width": widths, "problem": range(cfg.problems), "part": parts}
     loss = shaped(runs[["loss"]], "run", coords).loss
-    by_start = (limit.start < limit.end).reshape(loss.shape[:3])
     converged = loss.isel(t=-1) <= 1e-6 * loss.isel(t=0)
-    return xr.Dataset({"converged": converged, "by_start": (loss.dims[:3], by_start)})
+    return xr.Dataset({"converged": converged, "limit": (loss.dims[:3], rate)})
+
+
+def _full_rank(keys, init) -> Problem:
+    """Starts of rank 6 on six examples and four outputs, in the units of `problems`."""
+    N, k, r = FULL
+
+    def draw(key):
+        start, at = jax.random.split(key)
+        P0, Q0 = lora_init.sample_start(start, jnp.eye(N), jnp.eye(k), rank=r, init=init, var_a=1.0)
+        return Problem(P0, Q0, jax.random.normal(at, (k, N)))
+
+    return jax.tree.map(np.asarray, jax.vmap(draw)(keys))
 
 
 def problems(key, width, start, count) -> Problem:
@@ -250,11 +249,15 @@ def laid_out(found: list[Problem], widths, repeat: int) -> dict[str, tuple[str, 
     return {name: ("run", values) for name, values in each.items()}
 
 
+@jax.jit
+@jax.vmap
+def _at_unit_width(P0, Q0, Y):
+    return lora_init.largest_rate(jnp.eye(P0.shape[1]), jnp.eye(len(Q0)), Y, P0, Q0)
+
+
 def limits(found: Problem, init: str, widths) -> np.ndarray:
     """The largest convergent rate by theory, (width, problem)."""
-    one = jax.jit(
-        jax.vmap(lambda P, Q, Y: lora_init.largest_rate(jnp.eye(EXAMPLES), jnp.eye(OUTPUTS), Y, P, Q))
-    )(*found)
+    one = _at_unit_width(*found)
     # From K_in = I to n I: P0 keeps its size, so that only Q0 makes the start sharper.
     start = np.asarray(one.start) / (widths[:, None] if init == "b" else 1)
     return np.minimum(start, np.asarray(one.end) / np.sqrt(widths)[:, None])
@@ -336,10 +339,9 @@ def wishart_factors(key, widths, count) -> np.ndarray:
 
 @sim.experiment
 def students(cfg, key, sweep) -> xr.Dataset:
-    """Students of a teacher by gradient descent, single rates, to the largest width."""
+    """Students of a teacher by gradient descent, single rates, n = 128 to 4096."""
     rates, found, count = octaves(-14, 0, 1), [], cfg.student_problems
-    widths = 2.0 ** np.arange(np.log2(cfg.student_widths[0]), np.log2(cfg.student_widths[-1]) + 2)
-    pairs = bits(key, count)
+    widths, pairs = 2.0 ** np.arange(7, 13), bits(key, count)
     factors = wishart_factors(key, widths, count)
     for outputs in dict.fromkeys(k for k, _ in STUDENTS.values()):
         tasks = [name for name, (k, _) in STUDENTS.items() if k == outputs]
@@ -356,9 +358,9 @@ def students(cfg, key, sweep) -> xr.Dataset:
             for task, init, n, i in itertools.product(*axes.values())
         ]
         kernel = functools.partial(
-            kernels.student_descent, outputs=outputs, rank=RANK, steps=cfg.student_steps
+            kernels.student_descent, rates=tuple(rates), outputs=outputs, rank=RANK, steps=cfg.student_steps
         )
-        runs = sweep(kernel, vary=laid(points) | {"lr": rates})
+        runs = sweep(kernel, vary=laid(points), dims={"loss": ("lr",)}, batch=8)
         found.append(shaped(runs[["loss"]], "run", axes).assign_coords(lr=rates))
     return xr.concat(found, "task")
 
@@ -375,9 +377,14 @@ def students_adam(cfg, key, sweep) -> xr.Dataset:
     ]
     for n in cfg.student_widths:
         kernel = functools.partial(
-            kernels.student_adam, width=n, outputs=outputs, rank=RANK, steps=cfg.student_steps
+            kernels.student_adam,
+            rates=tuple(rates),
+            width=n,
+            outputs=outputs,
+            rank=RANK,
+            steps=cfg.student_steps,
         )
-        runs = sweep(kernel, vary=laid(points) | {"lr": rates})
+        runs = sweep(kernel, vary=laid(points), dims={"loss": ("lr",), "peak": ("lr",)}, batch=8)
         found.append(shaped(runs, "run", axes).assign_coords(lr=rates))
     return xr.concat(found, "width").assign_coords(width=list(cfg.student_widths))
 
