@@ -98,8 +98,9 @@ def network_rates(runs, time, readout):
 
 @claim(
     "C1",
-    "The two starts do not share a best learning rate: that of B = 0 is more than twice that of A = 0, by gradient "
-    "descent on the example at every width, and by Adam on the widest networks with a 1/sqrt(n) readout.",
+    "The two starts do not share a best learning rate: that of B = 0 is more than twice that of A = 0, by "
+    "gradient descent on the example at every width, and by Adam on the widest networks with a 1/sqrt(n) "
+    "readout.",
 )
 def different_rates(data, cfg):
     runs = data["one_rate"]
@@ -129,8 +130,9 @@ def _network_gap(data, cfg, readout):
 
 @claim(
     "C2",
-    "The largest rate at which gradient descent converges, outputs counted per coordinate, falls like n^(-1/2) "
-    "for B = 0 and like 1/n for A = 0, n = 2^8 to 2^30 (a rank that is large enough for every target).",
+    "The largest rate at which gradient descent converges, outputs counted per coordinate, falls like "
+    "n^(-1/2) for B = 0 and like 1/n for A = 0, n = 2^8 to 2^30 (a rank that is large enough for every "
+    "target).",
 )
 def largest_rates(data, cfg):
     runs = data["constants"]
@@ -172,8 +174,8 @@ def _adam_engine(data, readout):
 
 @claim(
     "C2-adam",
-    "The same by Adam, outputs counted per coordinate: best rates and largest rates at which one example is learned "
-    "in 20 steps, to n = 2^30.",
+    "The same by Adam, outputs counted per coordinate: best rates and largest rates at which one example "
+    "is learned in 20 steps, to n = 2^30.",
 )
 def adam_per_coordinate(data, cfg):
     return _adam_engine(data, "per coordinate")
@@ -181,8 +183,8 @@ def adam_per_coordinate(data, cfg):
 
 @claim(
     "D2",
-    "The powers depend on how the readout adds up: by Adam -3/4 and -1 with a 1/sqrt(n) readout, -1/2 and -1/2 with "
-    "a mean-field readout (one example, to n = 2^30).",
+    "The powers depend on how the readout adds up: by Adam -3/4 and -1 with a 1/sqrt(n) readout, -1/2 and "
+    "-1/2 with a mean-field readout (one example, to n = 2^30).",
 )
 def readouts_engine(data, cfg):
     return stats.all_of([_adam_engine(data, readout) for readout in ("ntk", "mean_field")])
@@ -200,8 +202,8 @@ def _network_slopes(data, cfg, readout, kind):
 
 @claim(
     "D2-ntk",
-    "So they are for the best rates of networks with a 1/sqrt(n) readout: -3/4 for B = 0, -1 for A = 0, within the "
-    "step of the grid.",
+    "So they are for the best rates of networks with a 1/sqrt(n) readout: -3/4 for B = 0, -1 for A = 0, "
+    "within the step of the grid.",
 )
 def ntk_best(data, cfg):
     return _network_slopes(data, cfg, "ntk", 0)
@@ -227,9 +229,9 @@ def mean_field_largest(data, cfg):
 
 @claim(
     "C3",
-    "At its largest stable rate B = 0 learns with both factors while A x grows like n^(1/2); A = 0 stays stable "
-    "inside and under-trains B, whose part of the change is of order 1/n: all six powers in all eight regimes, "
-    "n = 2^16 to 2^32, within 0.02.",
+    "At its largest stable rate B = 0 learns with both factors while A x grows like n^(1/2); A = 0 stays "
+    "stable inside and under-trains B, whose part of the change is of order 1/n: all six powers in all "
+    "eight regimes, n = 2^16 to 2^32, within 0.02.",
 )
 def exponent_table(data, cfg):
     runs, measured, predicted, error = data["exponents"], [], [], []
@@ -248,8 +250,8 @@ def exponent_table(data, cfg):
 
 @claim(
     "C3-plane",
-    "The calculus of powers holds over a plane of two rates: outputs of either start, 56 pairs of powers each, "
-    "within 0.05.",
+    "The calculus of powers holds over a plane of two rates: outputs of either start, 56 pairs of powers "
+    "each, within 0.05.",
 )
 def exponent_plane(data, cfg):
     runs = data["phases"]
@@ -261,7 +263,7 @@ def exponent_plane(data, cfg):
 
 
 def network_sizes(runs, readout, init, time):
-    """Sizes in the networks at rates c n^gamma of theory, half of the best of the middle width: (seed, width)."""
+    """Sizes in the networks at rates c n^gamma, half of the best rate at the middle width: (seed, width)."""
     part = runs.sel(readout=readout, init=init)
     widths, rates = runs.width.values, np.log2(runs.lr.values)
     middle = len(widths) // 2
@@ -297,8 +299,8 @@ def _network_powers(data, cfg, names, predicted):
 
 @claim(
     "C3-networks",
-    "In networks, too, A h grows at these rates where B = 0: like n^(1/4) with a 1/sqrt(n) readout, n^(1/2) with a "
-    "mean-field one; with A = 0 it grows like n^0 and n^(1/2). Powers within 0.125.",
+    "In networks, too, A h grows at these rates where B = 0: like n^(1/4) with a 1/sqrt(n) readout, "
+    "n^(1/2) with a mean-field one; with A = 0 it grows like n^0 and n^(1/2). Powers within 0.125.",
 )
 def network_features(data, cfg):
     pairs = [(readout, init) for readout in ("ntk", "mean_field") for init in INITS]
@@ -324,7 +326,7 @@ def network_under_training(data, cfg):
 
 
 def paired_gap(loss, dims, rates):
-    """Mean over pairs of log10 of the loss with A = 0 over that with B = 0, each at its best rate, with error."""
+    """Mean over pairs of log10 of the ratio of the losses, A = 0 over B = 0, each at its best rate."""
     best = loss.min(rates).transpose("init", *dims, ...).values
     gap = np.log10(best[1] / best[0])
     return stats.mean_and_error(gap, axis=-1)
@@ -332,8 +334,9 @@ def paired_gap(loss, dims, rates):
 
 @claim(
     "C4",
-    "At its own best rate B = 0 reaches a smaller loss than A = 0: students of a teacher by gradient descent, more "
-    "outputs than the rank, 100 steps, loss over all inputs, every width, pairs of the same problem.",
+    "At its own best rate B = 0 reaches a smaller loss than A = 0: students of a teacher by gradient "
+    "descent, more outputs than the rank, 100 steps, loss over all inputs, every width, pairs of the same "
+    "problem.",
 )
 def better(data, cfg):
     return _student_gap(data["students"].sel(task="k > r"), cfg)
@@ -378,8 +381,8 @@ def _network_gap_in_loss(data, cfg, readout):
 
 @claim(
     "D1-nothing-lost",
-    "A = 0 loses nothing of that kind where targets lie in the range of Q_0, or the rank is not below the number of "
-    "outputs: by gradient descent its loss falls below 1e-4 of the first at every width.",
+    "A = 0 loses nothing of that kind where targets lie in the range of Q_0, or the rank is not below the "
+    "number of outputs: by gradient descent its loss falls below 1e-4 of the first at every width.",
 )
 def nothing_lost(data, cfg):
     runs = data["students"].sel(task=["Y in range(Q0)", "r = k"], init="b")
@@ -392,8 +395,8 @@ def nothing_lost(data, cfg):
 
 @claim(
     "D1",
-    "Until B moves, A = 0 cannot pass the floor |Y - Q_0 Q_0^+ Y|^2/|Y|^2: at n = 2^30 and the best rate, the loss "
-    "ends on it within 1 %, start by start.",
+    "Until B moves, A = 0 cannot pass the floor |Y - Q_0 Q_0^+ Y|^2/|Y|^2: at n = 2^30 and the best rate, "
+    "the loss ends on it within 1 %, start by start.",
 )
 def floor_reached(data, cfg):
     runs = data["one_rate"].sel(start="b").isel(width=-1)
@@ -420,12 +423,12 @@ def floor_law(data, cfg):
 
 @claim(
     "D1-times",
-    "Steps to a tenth of the loss grow like n for A = 0: power within 0.05, and steps within 5 % and 5 steps of the "
-    "slow law, start by start.",
+    "Steps to a tenth of the loss grow like n for A = 0: power within 0.05, and steps within 5 % and 5 "
+    "steps of the slow law, start by start.",
 )
 def slow_times(data, cfg):
     runs = data["times"].sel(init="b")
-    steps = runs.steps.transpose("problem", "width").values
+    steps = runs.reached.isel(part=-1).transpose("problem", "width").values
     found = slopes(steps, runs.width.values)
     power = stats.within(found.mean, 1.0, found.standard_error, bias=0.05, resolution=0.1)
     law = runs.law.transpose("problem", "width").values
@@ -439,7 +442,8 @@ def slow_times(data, cfg):
 )
 def fast_times(data, cfg):
     runs = data["times"].sel(init="a")
-    steps, octaves = runs.steps.transpose("problem", "width").values, np.log2(runs.width.values)
+    steps = runs.reached.isel(part=-1).transpose("problem", "width").values
+    octaves = np.log2(runs.width.values)
     each = np.array([stats.slope(octaves, row).slope for row in steps])
     found = stats.mean_and_error(each)
     return stats.bounded(found.mean, found.standard_error, upper=1, degrees_of_freedom=cfg.problems - 1)
@@ -447,8 +451,8 @@ def fast_times(data, cfg):
 
 @claim(
     "D3",
-    "The constants, too, are known: the largest convergent rate is the predicted one to 2 %, for one example and "
-    "either start, and for B = 0 with six examples, four outputs and rank 6.",
+    "The constants, too, are known: the largest convergent rate is the predicted one to 2 %, for one "
+    "example and either start, and for B = 0 with six examples, four outputs and rank 6.",
 )
 def constants_known(data, cfg):
     one = largest_part(data["scalar"])
@@ -459,7 +463,8 @@ def constants_known(data, cfg):
 
 @claim(
     "D3-catapult",
-    "One example, output and rank: A = 0 converges from a sharpness of up to 4 at the start, not 2, at every width.",
+    "One example, output and rank: A = 0 converges from a sharpness of up to 4 at the start, not 2, at "
+    "every width.",
 )
 def catapult(data, cfg):
     limit = 4 * largest_part(data["scalar"].sel(init="b"))
@@ -481,8 +486,8 @@ def catapult_larger(data, cfg):
 
 @claim(
     "D4",
-    "With one rate, A = 0 is B = 0 with a start sqrt(n) times larger, on the transposed problem: the same losses at "
-    "every rate and width, to rounding.",
+    "With one rate, A = 0 is B = 0 with a start sqrt(n) times larger, on the transposed problem: the same "
+    "losses at every rate and width, to rounding.",
 )
 def duality(data, cfg):
     runs = data["one_rate"].loss
@@ -499,8 +504,8 @@ def duality(data, cfg):
 
 @claim(
     "D4-two",
-    "With two rates the starts are equivalent: both end below 1e-10 of the first loss, at n = 2^7 and 2^20, and "
-    "their best scaled rates do not depend on n.",
+    "With two rates the starts are equivalent: both end below 1e-10 of the first loss, at n = 2^7 and "
+    "2^20, and their best scaled rates do not depend on n.",
 )
 def two_rates_equal(data, cfg):
     runs = data["two_rates"]
@@ -516,8 +521,8 @@ def two_rates_equal(data, cfg):
 
 @claim(
     "D4-starts",
-    "One rate and a larger A (variance n^(-1/2)) do what LoRA+ does: steps to a tenth of the loss at the best rate do "
-    "not grow from n = 2^8 to 2^30, while those of B = 0 do.",
+    "One rate and a larger A (variance n^(-1/2)) do what LoRA+ does: steps to a tenth of the loss at the "
+    "best rate do not grow from n = 2^8 to 2^30, while those of B = 0 do.",
 )
 def scaled_start(data, cfg):
     growth = {start: _growth(data["one_rate"], start) for start in ("a", "scaled_a")}
@@ -543,7 +548,7 @@ def _growth(runs, start):
 
 
 def steps_to_tenth(runs, start):
-    """Least number of steps to a tenth of the loss over the rates, (width, problem); NaN where none gets there."""
+    """Least number of steps to a tenth of the loss over the rates, (width, problem); NaN where none does."""
     loss = runs.loss.sel(start=start).transpose("width", "problem", "rate", "step").values
     low = loss <= 0.1 * loss[..., :1]
     steps = np.where(low.any(-1), low.argmax(-1), np.inf).min(-1)
@@ -552,7 +557,8 @@ def steps_to_tenth(runs, start):
 
 @claim(
     "D4-both",
-    "Two random factors are no better than A = 0 at one rate: at n = 2^30 the loss stays above half of the first.",
+    "Two random factors are no better than A = 0 at one rate: at n = 2^30 the loss stays above half of "
+    "the first.",
 )
 def both_random(data, cfg):
     runs = data["one_rate"].sel(start="both").isel(width=-1)

@@ -1,3 +1,435 @@
-"""x."""
+"""The figures of the sim on the starts of low-rank adapters: theory as lines, measurement as markers.
 
-FIGURES = []
+Each function takes the data sets of the experiments and the configuration, and returns a figure; its
+docstring is the caption.
+"""
+
+import numpy as np
+from scipy import stats as laws
+
+from theorysim import lora_init
+from theorysim.lab.figures import PALETTE, measured_points, new_figure, theory_line
+from theorysim.numerics import stats
+
+from ._lora_init_claims import (
+    LEARNED,
+    best_rate,
+    largest_part,
+    largest_rate,
+    network_rates,
+    network_sizes,
+    theory_power,
+    theory_sizes,
+)
+from ._lora_init_config import INITS, OUTPUTS, RANK, READOUTS, TOY_READOUTS
+from ._lora_init_laws import slow_loss
+
+__all__ = ["FIGURES"]
+
+GREY = PALETTE[-1]
+LABELS = {"a": "Init[A]: B = 0", "b": "Init[B]: A = 0"}
+COLORS = dict(zip(INITS, PALETTE, strict=False))
+READOUT_NAMES = {
+    "per coordinate": "outputs per coordinate",
+    "ntk": r"readout $1/\sqrt{n}$",
+    "mean_field": r"readout $1/n$",
+}
+
+
+def _log_points(ax, x, values, **look):
+    """Geometric means over the rows, with 95 % bars, on a logarithmic axis."""
+    found = stats.mean_and_error(np.log(values))
+    middle = np.exp(found.mean)
+    bars = [
+        middle * (1 - np.exp(-1.96 * found.standard_error)),
+        middle * (np.exp(1.96 * found.standard_error) - 1),
+    ]
+    style = {"fmt": "o", "zorder": 3, "elinewidth": 1.3, "markeredgecolor": "white", "markeredgewidth": 0.6}
+    ax.errorbar(x, middle, yerr=bars, **(style | look))
+    return middle
+
+
+def _powers(ax, label="width n"):
+    ax.set(xscale="log", yscale="log", xlabel=label)
+    ax.set_xscale("log", base=2)
+
+
+def rates_by_width(data, cfg):
+    r"""Single learning rates against the width.
+
+    Left: gradient descent, six examples, four outputs, rank 6: the largest rate that converges; lines
+    are the two limits of theory, constants included, averaged over the problems. Middle and right: Adam.
+    Circles: best rate of one example in the exact engine, to n = 2^30; triangles: largest rate that
+    learns it. Large squares: best rate of trained networks. Lines have the power of theory, through the
+    engine's best rate at the largest width. 95 % bars.
+    """
+    figure, axes = new_figure(1, 4, width=15.5, height=4.3, sharey=True)
+    runs = data["constants"]
+    widths, dense = runs.width.values, 2.0 ** np.linspace(7, 31, 50)
+    largest = largest_part(runs) * runs.limit.values
+    for i, init in enumerate(INITS):
+        line = np.exp(np.log(runs.limit.values[i]).mean(1))
+        power = -0.5 if init == "a" else -1
+        theory_line(axes[0], dense, line[0] * (dense / widths[0]) ** power, color=COLORS[init])
+        _log_points(axes[0], widths, largest[i].T, color=COLORS[init], label=LABELS[init], fmt="^")
+    axes[0].set_title("gradient descent, per coordinate")
+    for ax, readout in zip(axes[1:], READOUTS, strict=True):
+        _adam_panel(ax, data, cfg, readout, dense)
+        ax.set_title(f"Adam, {READOUT_NAMES[readout]}")
+    for ax in axes:
+        _powers(ax)
+    axes[0].set_ylabel("learning rate")
+    axes[0].legend(loc="lower left")
+    axes[2].legend(loc="lower left")
+    return figure
+
+
+def _adam_panel(ax, data, cfg, readout, dense):
+    runs = data["adam_rates"].sel(readout=readout)
+    loss = runs.loss.transpose("init", "seed", "width", "rate").values
+    rates, widths = runs.rate.values, runs.width.values
+    networks = data["networks"]
+    for i, init in enumerate(INITS):
+        color, power = COLORS[init], theory_power(readout, init)
+        middle = _log_points(ax, widths, best_rate(loss[i], rates), color=color, ms=5, label="best, engine")
+        _log_points(
+            ax,
+            widths,
+            largest_rate(loss[i], rates, LEARNED),
+            color=color,
+            ms=5,
+            fmt="^",
+            label="largest, engine",
+        )
+        theory_line(
+            ax, dense, middle[-1] * (dense / widths[-1]) ** power, color=color, label=rf"$n^{{{power:g}}}$"
+        )
+        if readout in TOY_READOUTS:
+            best = network_rates(networks, cfg.toy_times[0], readout)[i, 0]
+            _log_points(
+                ax,
+                networks.width.values,
+                best,
+                color=color,
+                fmt="s",
+                ms=8,
+                markeredgecolor="black",
+                label="best, networks",
+            )
+
+
+def inside(data, cfg):
+    r"""Adapter features, and B's share of the change of the output, at rates of the power of theory.
+
+    Left: root mean square of A x. Right: change of the output through B in one step, in parts of that at
+    the smallest width. Circles: one example by Adam in the exact engine after four steps, outputs per
+    coordinate, n = 2^16 to 2^32; squares and diamonds: networks with 1/sqrt(n) and 1/n readout. Lines
+    have the power of theory. With B = 0 features grow; with A = 0 B's share vanishes, but not with a
+    mean-field readout.
+    """
+    figure, axes = new_figure(1, 2, width=10.5, height=4.4)
+    runs = data["exponents"]
+    for init, regime in (("a", "adam a -0.5 -0.5"), ("b", "adam b -1 -1")):
+        part = runs.sel(regime=regime)
+        power = theory_power("per coordinate", init)
+        theory = theory_sizes("per coordinate", init, power, power)
+        for ax, name, gamma in zip(axes, ("p", "delta2"), (theory.p, theory.delta2), strict=True):
+            values = part[name].transpose("seed", "width").values
+            _trend(ax, runs.width.values, values, float(gamma), COLORS[init], "o", f"{LABELS[init]}, engine")
+    for readout, marker in zip(TOY_READOUTS, "sD", strict=True):
+        for init in INITS:
+            power = theory_power(readout, init)
+            theory = theory_sizes(readout, init, power, power)
+            sizes = network_sizes(data["networks"], readout, init, cfg.toy_times[0])
+            widths = data["networks"].width.values
+            for ax, name, gamma in zip(axes, ("p", "delta2"), (theory.p, theory.delta2), strict=True):
+                label = f"{LABELS[init]}, {READOUT_NAMES[readout]}"
+                _trend(ax, widths, sizes[name], float(gamma), COLORS[init], marker, label)
+    for ax in axes:
+        _powers(ax)
+    axes[0].set_ylabel("RMS of A x, parts of that at the least width")
+    axes[1].set_ylabel(r"$\delta_2$, parts of that at the least width")
+    axes[0].legend(loc="upper left", fontsize=8.5)
+    return figure
+
+
+def _trend(ax, widths, values, power, color, marker, label):
+    """Sizes in parts of their geometric mean at the first width, beside a power of the width."""
+    scale = np.exp(np.log(values[:, 0]).mean())
+    hollow = (
+        {"markerfacecolor": "white", "markeredgecolor": color, "markeredgewidth": 1.3}
+        if marker == "D"
+        else {}
+    )
+    _log_points(ax, widths, values / scale, color=color, fmt=marker, label=label, **hollow)
+    look = {"linestyle": "--", "lw": 1.2} if marker == "D" else {"lw": 1.4}
+    theory_line(ax, widths, (widths / widths[0]) ** power, color=color, **look)
+
+
+def curves(data, cfg):
+    r"""Gradient descent at the best single rate of each width: 16 examples, 16 outputs, rank 2.
+
+    Left: B = 0, every width. Middle: A = 0 ends on its floor (dashed: mean of the same starts). Medians
+    over the problems. Right: the floor's law over random starts, and the Beta law of theory.
+    """
+    runs = data["one_rate"]
+    figure, axes = new_figure(1, 3, width=13.5, height=4.2)
+    widths, rates = runs.width.values, runs.rate.values
+    steps = np.arange(runs.sizes["step"])
+    shades = [str(PALETTE[i]) for i in (4, 0, 2, 5, 1, 3, 6)]
+    for ax, init in zip(axes, INITS, strict=False):
+        for i, n in enumerate(widths):
+            loss = runs.loss.sel(start=init).isel(width=i).transpose("problem", "rate", "step").values
+            best = np.searchsorted(rates, best_rate(loss[..., -1], rates))
+            picked = loss[np.arange(len(loss)), best]
+            middle = np.median(picked / picked[:, :1], axis=0)
+            ax.plot(steps, middle, color=shades[i % 7], label=f"$n = 2^{{{np.log2(n):.0f}}}$")
+        ax.set(xlabel="step", yscale="log", title=LABELS[init])
+    axes[0].set(ylabel="loss, parts of the first", ylim=(1e-20, 3))
+    floor = float(np.median(runs.floor.values))
+    theory_line(axes[1], steps[[0, -1]], [floor, floor], color=GREY, linestyle="--", label="floor")
+    axes[1].set(ylim=(1e-3, 3))
+    axes[0].legend(loc="lower left")
+    axes[1].legend(loc="lower left")
+    law, values = lora_init.frozen_floor_law(RANK, OUTPUTS), data["floors"].floor.values
+    density, edges = np.histogram(values, bins=30, range=(0.3, 1.0), density=True)
+    count = np.histogram(values, bins=edges)[0]
+    middle = (edges[1:] + edges[:-1]) / 2
+    measured_points(axes[2], middle, density, density / np.sqrt(np.maximum(count, 1)), ms=4, label="starts")
+    x = np.linspace(0.3, 0.999, 300)
+    theory_line(
+        axes[2], x, laws.beta(law.alpha, law.beta).pdf(x), color=PALETTE[1], label="Beta((k−r)/2, r/2)"
+    )
+    axes[2].set(xlabel="floor, parts of the first loss", ylabel="density", title="floors of A = 0")
+    axes[2].legend(loc="upper left")
+    return figure
+
+
+def steps_to_tenth(data, cfg):
+    r"""Steps to a tenth of the loss at half of the largest single rate, against the width.
+
+    Left: geometric means over the problems with 95 % bars; line: the slow law of A = 0, no fit. Right:
+    one start with A = 0 at every width, against steps over n, and the slow law (line), which starts at
+    the floor.
+    """
+    runs = data["times"]
+    figure, axes = new_figure(1, 2, width=10.5, height=4.3)
+    widths = runs.width.values
+    for init in INITS:
+        steps = runs.reached.sel(init=init).isel(part=-1).transpose("problem", "width").values
+        _log_points(axes[0], widths, steps, color=COLORS[init], label=LABELS[init])
+    law = np.exp(np.log(runs.law.transpose("problem", "width").values).mean(0))
+    theory_line(axes[0], widths, law, color=COLORS["b"], label="slow law")
+    _powers(axes[0])
+    axes[0].set_ylabel("steps to 10 % of the loss")
+    axes[0].legend(loc="upper left")
+    parts = runs.part.values
+    for i, n in enumerate(widths):
+        curve = runs.reached.sel(init="b").isel(width=i, problem=0).values
+        axes[1].plot(curve / n, parts, "o", ms=5, color=PALETTE[i % 6], label=f"n = {n:.0f}")
+    Q0, Y, lr = runs.Q0.values[0], runs.Y.values[0], float(runs.lr_b.isel(width=0, problem=0)) * widths[0]
+    dense = np.geomspace(0.02, 1, 60)
+    theory_line(axes[1], slow_loss(Q0, Y, lr, dense), dense, color=GREY, label="slow law")
+    axes[1].set(xlabel="steps / n", ylabel="loss, parts of the first", yscale="log")
+    axes[1].legend(loc="upper right")
+    return figure
+
+
+def catapult(data, cfg):
+    r"""Gradient descent from a sharp start, A = 0, one example, output and rank, n = 2^16.
+
+    Left: losses for five values of the sharpness at the start. Beyond 2 the loss rises before it falls
+    into a flatter minimum; beyond 4 it does not come back. Right: largest rate that converges in parts
+    of the predicted one: one example (circles, predictions exact) and six examples, four outputs, rank 6
+    (squares). For A = 0 the prediction is a start of sharpness 4, for B = 0 an end of sharpness 2. Bars:
+    the grid of rates.
+    """
+    runs = data["scalar"]
+    figure, axes = new_figure(1, 2, width=10.5, height=4.3)
+    steps = np.arange(runs.sizes["step"])
+    for i, sharp in enumerate(runs.sharpness.values):
+        axes[0].plot(
+            steps,
+            runs.curve.isel(sharpness=i) / runs.curve.isel(sharpness=i, step=0),
+            color=PALETTE[i],
+            label=f"{sharp:g}",
+        )
+    axes[0].set(xlabel="step", ylabel="loss, parts of the first", yscale="log", ylim=(1e-8, 1e12))
+    axes[0].legend(title="sharpness at the start", ncols=2, loc="upper right")
+    many, step = data["constants"], float(np.diff(data["constants"].part.values)[0])
+    for init in INITS:
+        one = largest_part(runs.sel(init=init))
+        at = np.array([float(n) for n, _ in _settings(runs)])
+        axes[1].errorbar(
+            at,
+            one,
+            yerr=[0 * one, 0 * one + 0.005],
+            fmt="o",
+            ms=5,
+            color=COLORS[init],
+            label=f"{LABELS[init]}, one example",
+        )
+        found = stats.mean_and_error(largest_part(many.sel(init=init)), axis=1)
+        shift = 1.3 if init == "a" else 0.77
+        bars = np.hypot(1.96 * found.standard_error, step)
+        axes[1].errorbar(
+            many.width.values * shift,
+            found.mean,
+            yerr=bars,
+            fmt="s",
+            color=COLORS[init],
+            markerfacecolor="white",
+            label=f"{LABELS[init]}, six examples",
+        )
+    theory_line(axes[1], [2**7, 2**31], [1, 1], color=GREY, label="theory")
+    axes[1].set(xlabel="width n", ylabel="largest convergent rate / theory", ylim=(0.8, 1.08))
+    axes[1].set_xscale("log", base=2)
+    axes[1].legend(loc="lower right", fontsize=8.5)
+    return figure
+
+
+def _settings(runs):
+    return list(zip(runs.width.values, runs.target.values, strict=True))
+
+
+def phases(data, cfg):
+    r"""Powers of the width under Adam, rates n^gamma_A and n^gamma_B, outputs per coordinate.
+
+    Colour: power of the output after four steps; the plane is the calculus, the discs are the engine's
+    slopes from n = 2^16 to 2^32. White line: where both factors move the output by order 1; below and
+    left of the black line outputs stay of order 1. Star: LoRA+, the only efficient pair with stable
+    features (the linear program). Dotted: one rate; square: its largest stable value.
+    """
+    runs = data["phases"]
+    figure, axes = new_figure(1, 2, width=10.8, height=4.9, sharey=True)
+    x, y = np.linspace(-1.6, 0.1, 171), np.linspace(-1.35, 0.6, 196)
+    a, b = np.meshgrid(x, y)
+    shown = None
+    for ax, init in zip(axes, INITS, strict=True):
+        theory = theory_sizes("per coordinate", init, a, b)
+        look = {"cmap": "cividis", "vmin": -1.5, "vmax": 1.5}
+        shown = ax.pcolormesh(x, y, np.asarray(theory.output), shading="auto", rasterized=True, **look)
+        ax.contour(x, y, np.asarray(theory.output), levels=[1e-6], colors="black", linewidths=1.6)
+        values = runs.output.sel(init=init).transpose("gamma_a", "gamma_b", "seed", "width").values
+        octaves = np.log2(runs.width.values)
+        mean = np.log2(values).mean(2)
+        found = ((mean - mean.mean(-1, keepdims=True)) @ (octaves - octaves.mean())) / (
+            (octaves - octaves.mean()) ** 2
+        ).sum()
+        A, B = np.meshgrid(runs.gamma_a.values, runs.gamma_b.values, indexing="ij")
+        ax.scatter(A, B, c=found, s=70, edgecolors="white", linewidths=0.8, zorder=3, **look)
+        line = {"a": ([-1, 0.1], [0, -1.1]), "b": ([-1, -1.6], [0, 0.6])}[init]
+        ax.plot(*line, color="white", lw=2.2)
+        ax.plot([-1.35, 0.1], [-1.35, 0.1], ":", color="white", lw=1.4)
+        power = theory_power("per coordinate", init)
+        start = {"p0": 0.0, "q0": None} if init == "a" else {"p0": None, "q0": 0.0}
+        best = lora_init.efficient_rates(**start, optimizer="adam")
+        ax.plot(best.lr_a, best.lr_b, "*", ms=17, color=PALETTE[1], mec="black", mew=0.7, zorder=4)
+        ax.plot(power, power, "s", ms=10, color=PALETTE[5], mec="black", mew=0.7, zorder=4)
+        ax.set(xlabel=r"$\gamma_A$", title=LABELS[init], xlim=(-1.6, 0.1), ylim=(-1.35, 0.6))
+        ax.grid(False)
+    axes[0].set_ylabel(r"$\gamma_B$")
+    figure.colorbar(shown, ax=axes, label="power of n in the output")
+    return figure
+
+
+START_NAMES = {
+    "a": "Init[A]: B = 0",
+    "b": "Init[B]: A = 0",
+    "both": "both random",
+    "scaled_a": r"scaled A: B = 0, variance $n^{-1/2}$",
+}
+
+
+def starts(data, cfg):
+    r"""Loss after training at one rate against the rate, for several starts: gradient descent on the example.
+
+    Left: the smallest width, right: the largest. Median over the problems, quartiles shaded. Dashed:
+    median of the floors of A = 0. A random B, alone or beside a random A, forces rates of order 1/n, at
+    which it stays what it was.
+    """
+    runs = data["one_rate"]
+    figure, axes = new_figure(1, 2, width=11, height=4.3, sharey=True)
+    for ax, i in zip(axes, (0, -1), strict=True):
+        names = [start for start in runs.start.values if start != "b as a"]
+        for j, start in enumerate(names):
+            part = runs.sel(start=start).isel(width=i).loss
+            last = (part.isel(step=-1) / part.isel(step=0)).transpose("problem", "rate").values
+            last = np.clip(np.where(np.isnan(last), 1e6, last), 1e-18, 1e6)
+            low, middle, high = np.quantile(last, [0.25, 0.5, 0.75], axis=0)
+            ax.plot(runs.rate, middle, color=PALETTE[j], label=START_NAMES.get(start, start))
+            ax.fill_between(runs.rate, low, high, color=PALETTE[j], alpha=0.2, lw=0)
+        floor = float(np.median(runs.floor))
+        theory_line(ax, runs.rate[[0, -1]], [floor, floor], color=GREY, linestyle="--", lw=1, label="floor")
+        n = np.log2(runs.width.values[i])
+        ax.set(
+            xscale="log",
+            yscale="log",
+            xlabel="learning rate",
+            title=f"$n = 2^{{{n:.0f}}}$",
+            ylim=(1e-18, 1e3),
+        )
+        ax.set_xscale("log", base=2)
+    axes[0].set_ylabel(f"loss after {cfg.steps} steps, parts of the first")
+    axes[0].legend(loc="lower left", fontsize=8.5)
+    return figure
+
+
+TASKS = {
+    "k > r": "8 outputs, rank 2",
+    "Y in range(Q0)": r"targets in range($Q_0$)",
+    "r = k": "2 outputs, rank 2",
+}
+
+
+def students(data, cfg):
+    r"""Students of a teacher after 100 steps, each start at its own best single rate.
+
+    Left: loss over all inputs against the width, gradient descent; the counter-examples are those of
+    theory, where A = 0 has no floor. Right: the same by Adam against the rate, median over the teachers.
+    95 % bars.
+    """
+    runs = data["students"]
+    figure, axes = new_figure(1, 2, width=11.5, height=4.4)
+    for (task, name), marker in zip(TASKS.items(), ("o", "s", "^"), strict=True):
+        for init in INITS:
+            best = runs.loss.sel(task=task, init=init).min("lr").transpose("problem", "width").values
+            hollow = (
+                {}
+                if task == "k > r"
+                else {"markerfacecolor": "white", "markeredgecolor": COLORS[init], "markeredgewidth": 1.3}
+            )
+            _log_points(
+                axes[0],
+                runs.width.values,
+                np.maximum(best, 1e-30),
+                color=COLORS[init],
+                fmt=marker,
+                label=f"{LABELS[init]}; {name}",
+                **hollow,
+            )
+    _powers(axes[0])
+    axes[0].set(ylabel="loss over all inputs, parts of the first", ylim=(1e-26, 1e2))
+    axes[0].legend(loc="upper left", fontsize=8, ncols=2)
+    adam = data["students_adam"]
+    for i, n in enumerate(adam.width.values):
+        for init in INITS:
+            loss = adam.loss.sel(init=init).isel(width=i).transpose("problem", "lr").values
+            line = {"linestyle": "-" if i else "--"}
+            axes[1].plot(
+                adam.lr,
+                np.median(loss, axis=0),
+                marker="o",
+                ms=4,
+                color=COLORS[init],
+                label=f"{LABELS[init]}, n = {n}",
+                **line,
+            )
+    axes[1].set(xscale="log", yscale="log", xlabel="learning rate", title="Adam")
+    axes[0].set_title("gradient descent")
+    axes[1].set_xscale("log", base=2)
+    axes[1].legend(loc="lower left", fontsize=8.5)
+    return figure
+
+
+FIGURES = (rates_by_width, inside, curves, steps_to_tenth, catapult, phases, starts, students)

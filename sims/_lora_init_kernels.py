@@ -69,11 +69,11 @@ def descent_of_two(P0, Q0, Y, width, lr_a_n, lr_b, *, steps):
     return descent(P0, Q0, Y, width, lr_a_n / width, lr_b, steps=steps, record_every=steps)
 
 
-def steps_to(P0, Q0, Y, width, lr, *, part, steps):
-    """The first step whose loss is at most this part of the first; NaN if none is."""
+def steps_to(P0, Q0, Y, width, lr, *, parts, steps):
+    """The first step at which the loss is at most each of these parts of the first; NaN if none is."""
     loss = descent(P0, Q0, Y, width, lr, lr, steps=steps)["loss"]
-    low = loss <= part * loss[0]
-    return {"steps": jnp.where(low.any(), jnp.argmax(low), jnp.nan)}
+    low = loss[:, None] <= jnp.array(parts) * loss[0]
+    return {"reached": jnp.where(low.any(0), jnp.argmax(low, axis=0), jnp.nan)}
 
 
 def floor(key, *, outputs, rank):

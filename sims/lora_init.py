@@ -20,7 +20,6 @@ from . import _lora_init_kernels as kernels
 from ._beside import register
 from ._lora_init_claims import CLAIMS
 from ._lora_init_config import (
-    EXAMPLES,
     INITS,
     OUTPUTS,
     RANK,
@@ -194,12 +193,16 @@ def scalar(cfg, key, sweep) -> xr.Dataset:
     runs = sweep(kernel, vary=vary, dims={"loss": ("step",)})
     curves = runs.loss.isel(run=slice(-len(CATAPULT), None)).values
     coords = {"setting": range(len(SCALARS)), "init": INITS, "part": parts}
-    limits = shaped(runs[["last"]].isel(run=slice(0, -len(CATAPULT))), "run", coords)
+    ends = shaped(runs[["last"]].isel(run=slice(0, -len(CATAPULT))), "run", coords)["last"]
+    n, y = np.array(SCALARS).T
     # Converged: a residual of a thousandth of the target.
-    converged = limits["last"] <= 1e-6 * np.array([y**2 / 2 for _, y in SCALARS])[:, None, None]
-    return xr.Dataset(
-        {"converged": converged.drop_vars(["setting"]), "curve": (("sharpness", "step"), curves)}
-    ).assign_coords(sharpness=list(CATAPULT))
+    found = {
+        "converged": ends <= 1e-6 * (y**2 / 2)[:, None, None],
+        "curve": (("sharpness", "step"), curves),
+        "width": ("setting", n),
+        "target": ("setting", y),
+    }
+    return xr.Dataset(found, {"sharpness": list(CATAPULT)})
 
 
 # Examples, outputs and rank of a problem whose rank is large enough for every target.
@@ -296,6 +299,10 @@ def two_rates(cfg, key, sweep) -> xr.Dataset:
     return shaped(runs, "run", {"init": INITS, "width": widths, "problem": range(cfg.problems)})
 
 
+# Parts of the first loss that are waited for.
+PARTS = (0.7, 0.5, 0.3, 0.2, 0.1)
+
+
 @sim.experiment
 def times(cfg, key, sweep) -> xr.Dataset:
     """Steps to a tenth of the loss at half of the largest rate, and what the slow law says of them."""
@@ -304,15 +311,19 @@ def times(cfg, key, sweep) -> xr.Dataset:
     lr = np.stack([0.5 * limits(found[init][0], init, widths) for init in INITS])
     b = found["b"][0]
     law = [
-        [steps_above_floor(Q, Y, rate, part=0.1) for Q, Y, rate in zip(b.Q0, b.Y, row, strict=True)]
+        [steps_above_floor(Q, Y, rate, part=PARTS[-1]) for Q, Y, rate in zip(b.Q0, b.Y, row, strict=True)]
         for row in lr[1]
     ]
     vary = laid_out([*found["a"], *found["b"]], widths, cfg.problems) | {"lr": ("run", lr.ravel())}
-    kernel = functools.partial(kernels.steps_to, part=0.1, steps=2 * int(np.max(law)) + 50)
-    runs = sweep(kernel, vary=vary)
-    coords = {"init": INITS, "width": widths, "problem": range(cfg.problems)}
-    dims = ("width", "problem")
-    return shaped(runs[["steps"]], "run", coords).assign(law=(dims, np.array(law)), lr_b=(dims, lr[1]))
+    kernel = functools.partial(kernels.steps_to, parts=PARTS, steps=2 * int(np.max(law)) + 50)
+    runs = sweep(kernel, vary=vary, dims={"reached": ("part",)})
+    axes, dims = {"init": INITS, "width": widths, "problem": range(cfg.problems)}, ("width", "problem")
+    return (
+        shaped(runs[["reached"]], "run", axes)
+        .assign(law=(dims, np.array(law)), lr_b=(dims, lr[1]))
+        .assign(Q0=(("problem", "k", "r"), b.Q0), Y=(("problem", "k", "N"), b.Y))
+        .assign_coords(part=list(PARTS))
+    )
 
 
 @sim.experiment
