@@ -99,16 +99,16 @@ class Config:
     """Random starts whose floors are drawn."""
     student_widths: tuple[int, ...] = (128, 2048)
     """Widths of the students that are trained by Adam, weights and all."""
-    student_problems: int = 8
+    student_problems: int = 16
     """Teachers of the students of either optimizer, at each width."""
     student_steps: int = 100
     """Steps of the students."""
     toy_widths: tuple[int, ...] = (128, 2048)
     """Widths of the networks, each 4 or 16 times the one before."""
-    toy_seeds: int = 4
+    toy_seeds: int = 6
     """Networks of each width."""
     toy_times: tuple[int, ...] = (20,)
-    """Steps after which their losses are compared: multiples of the first, and that of 4."""
+    """Steps after which their losses are compared: multiples of the first, and that of 10."""
 
     def validate(self) -> None:
         """Refuse settings that no experiment could run."""
@@ -123,8 +123,10 @@ class Config:
         ):
             positive_int(getattr(self, name), name, minimum=least, maximum=most)
         first = self.toy_times[0] if self.toy_times else 0
-        if first < 4 or first % 4 or any(time % first for time in self.toy_times):
-            raise ValueError(f"toy_times must be multiples of the first, and that of 4, got {self.toy_times}")
+        if first < 10 or first % 10 or any(time % first for time in self.toy_times):
+            raise ValueError(
+                f"toy_times must be multiples of the first, and that of 10, got {self.toy_times}"
+            )
         for name, most in (
             ("powers", 60),
             ("time_widths", 2**20),

@@ -318,6 +318,8 @@ def phases(data, cfg):
         ).sum()
         A, B = np.meshgrid(runs.gamma_a.values, runs.gamma_b.values, indexing="ij")
         ax.scatter(A, B, c=found, s=70, edgecolors="white", linewidths=0.8, zorder=3, **look)
+        lost = np.isnan(found)
+        ax.plot(A[lost], B[lost], "x", color="black", ms=6, mew=1.4, zorder=3)
         line = {"a": ([-1, 0.1], [0, -1.1]), "b": ([-1, -1.6], [0, 0.6])}[init]
         ax.plot(*line, color="white", lw=2.2)
         ax.plot([-1.35, 0.1], [-1.35, 0.1], ":", color="white", lw=1.4)

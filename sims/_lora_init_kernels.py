@@ -86,7 +86,8 @@ def floor(key, *, outputs, rank):
 def student_descent(bits, width, factor, use_a, use_b, inside, *, rates, outputs, rank, steps):
     """A student by gradient descent at all rates: loss over all inputs after training, in parts of the first.
 
-    Features h = W z/sqrt(latent), latent z and W Gaussian; the teacher adds u w'z to the frozen layer. `factor`
+    Features h = W z/sqrt(latent), latent z and W Gaussian; the teacher adds u w'z to the frozen layer. The
+    factor
     F has the law of a Cholesky factor of W'W/(latent n), so that no array of the width is made.
     """
     task = _teacher(bits, inside, outputs, rank)

@@ -7,6 +7,7 @@ networks with one adapted layer are trained beside it. Starts are compared, and 
 
 import functools
 import itertools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +68,7 @@ sim = Sim(
             student_steps=20,
             toy_widths=(16, 64),
             toy_seeds=2,
-            toy_times=(8,),
+            toy_times=(10,),
         ),
     },
 )
@@ -333,8 +334,15 @@ def floors(cfg, key, sweep) -> xr.Dataset:
     return sweep(kernel, replicas=cfg.floor_draws, key=key)
 
 
-# Outputs of the students, and whether the teacher's lie in the range of Q0.
-STUDENTS = {"k > r": (8, 0.0), "Y in range(Q0)": (8, 1.0), "r = k": (2, 0.0)}
+class Student(NamedTuple):
+    """Outputs and rank of a student, and whether its teacher's outputs lie in the range of Q0."""
+
+    outputs: int
+    rank: int
+    inside: float
+
+
+STUDENTS = {"k > r": Student(8, 2, 0), "Y in range(Q0)": Student(8, 2, 1), "r > k": Student(2, 4, 0)}
 
 
 def wishart_factors(key, widths, count) -> np.ndarray:
@@ -354,8 +362,8 @@ def students(cfg, key, sweep) -> xr.Dataset:
     rates, found, count = octaves(-14, 0, 1), [], cfg.student_problems
     widths, pairs = 2.0 ** np.arange(7, 13), bits(key, count)
     factors = wishart_factors(key, widths, count)
-    for outputs in dict.fromkeys(k for k, _ in STUDENTS.values()):
-        tasks = [name for name, (k, _) in STUDENTS.items() if k == outputs]
+    for outputs, rank in dict.fromkeys(student[:2] for student in STUDENTS.values()):
+        tasks = [name for name, student in STUDENTS.items() if student[:2] == (outputs, rank)]
         axes = {"task": tasks, "init": INITS, "width": widths, "problem": range(count)}
         points = [
             {
@@ -364,12 +372,12 @@ def students(cfg, key, sweep) -> xr.Dataset:
                 "factor": factors[int(np.flatnonzero(widths == n)[0]), i],
                 "use_a": float(init == "a"),
                 "use_b": float(init == "b"),
-                "inside": STUDENTS[task][1],
+                "inside": STUDENTS[task].inside,
             }
             for task, init, n, i in itertools.product(*axes.values())
         ]
         kernel = functools.partial(
-            kernels.student_descent, rates=tuple(rates), outputs=outputs, rank=RANK, steps=cfg.student_steps
+            kernels.student_descent, rates=tuple(rates), outputs=outputs, rank=rank, steps=cfg.student_steps
         )
         runs = sweep(kernel, vary=laid(points), dims={"loss": ("lr",)}, batch=8)
         found.append(shaped(runs[["loss"]], "run", axes).assign_coords(lr=rates))
@@ -381,7 +389,7 @@ def students_adam(cfg, key, sweep) -> xr.Dataset:
     """Students of the same teachers by Adam, weights and all."""
     rates, found = octaves(-14, 0, 1), []
     axes = {"init": INITS, "problem": range(cfg.student_problems)}
-    pairs, outputs = bits(key, cfg.student_problems), STUDENTS["k > r"][0]
+    pairs, student = bits(key, cfg.student_problems), STUDENTS["k > r"]
     points = [
         {"bits": pairs[i], "use_a": float(init == "a"), "use_b": float(init == "b")}
         for init, i in itertools.product(*axes.values())
@@ -391,8 +399,8 @@ def students_adam(cfg, key, sweep) -> xr.Dataset:
             kernels.student_adam,
             rates=tuple(rates),
             width=n,
-            outputs=outputs,
-            rank=RANK,
+            outputs=student.outputs,
+            rank=student.rank,
             steps=cfg.student_steps,
         )
         runs = sweep(kernel, vary=laid(points), dims={"loss": ("lr",), "peak": ("lr",)}, batch=8)
@@ -406,7 +414,7 @@ TOY_EXAMPLES = 128
 @sim.experiment
 def networks(cfg, key, sweep) -> xr.Dataset:
     """Networks with one adapted layer by Adam at single rates, both starts, both readouts."""
-    rates, every = octaves(-12, 0, 2), cfg.toy_times[0] // 4
+    rates, every = octaves(-11, -1, 2), cfg.toy_times[0] // 10
     dims = {name: ("lr", "t") for name in ("loss", "test_loss", "feature_rms", "b_update")}
     dims["deltas"] = ("lr", "t", "part")
     axes = {"width": cfg.toy_widths, "readout": TOY_READOUTS, "init": INITS}
