@@ -57,138 +57,122 @@ def _powers(ax, label="width n"):
 def rates_by_width(data, cfg):
     r"""Single learning rates against the width.
 
-    Left: gradient descent, six examples, four outputs, rank 6: the largest rate that converges; lines
-    are the two limits of theory, constants included, averaged over the problems. Middle and right: Adam.
-    Circles: best rate of one example in the exact engine, to n = 2^30; triangles: largest rate that
-    learns it. Large squares: best rate of trained networks. Lines have the power of theory, through the
-    engine's best rate at the largest width. 95 % bars.
+    Top left: gradient descent, six examples, four outputs, rank 6: the largest rate that converges; lines
+    are the limits of theory with their constants, no fit. Others: Adam. Discs: best rate of one example in
+    the exact engine, to n = 2^30; triangles: largest rate that learns it. Squares: best rate of trained
+    networks. Lines have the power of theory, through the engine's best rate at the largest width. 95 % bars.
     """
-    figure, axes = new_figure(1, 4, width=15.5, height=4.3, sharey=True)
-    runs = data["constants"]
+    figure, axes = new_figure(2, 2, width=10.5, height=8, sharex=True, sharey=True)
+    runs, panels = data["constants"], axes.ravel()
     widths, dense = runs.width.values, 2.0 ** np.linspace(7, 31, 50)
     largest = largest_part(runs) * runs.limit.values
     for i, init in enumerate(INITS):
         line = np.exp(np.log(runs.limit.values[i]).mean(1))
         power = -0.5 if init == "a" else -1
-        theory_line(axes[0], dense, line[0] * (dense / widths[0]) ** power, color=COLORS[init])
-        _log_points(axes[0], widths, largest[i].T, color=COLORS[init], label=LABELS[init], fmt="^")
-    axes[0].set_title("gradient descent, per coordinate")
-    for ax, readout in zip(axes[1:], READOUTS, strict=True):
+        label = f"{LABELS[init]}, theory"
+        theory_line(panels[0], dense, line[0] * (dense / widths[0]) ** power, color=COLORS[init], label=label)
+        label = f"{LABELS[init]}, largest"
+        _log_points(panels[0], widths, largest[i].T, color=COLORS[init], fmt="^", ms=7, label=label)
+    panels[0].set_title("gradient descent, outputs per coordinate")
+    for ax, readout in zip(panels[1:], READOUTS, strict=True):
         _adam_panel(ax, data, cfg, readout, dense)
         ax.set_title(f"Adam, {READOUT_NAMES[readout]}")
-    for ax in axes:
-        _powers(ax)
-    axes[0].set_ylabel("learning rate")
-    axes[0].legend(loc="lower left")
-    axes[2].legend(loc="lower left")
+        ax.legend(loc="lower left", fontsize=8.5)
+    for ax in panels:
+        _powers(ax, "")
+    for ax in axes[1]:
+        ax.set_xlabel("width n")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("learning rate")
+    panels[0].legend(loc="lower left", fontsize=8.5)
     return figure
 
 
 def _adam_panel(ax, data, cfg, readout, dense):
-    runs = data["adam_rates"].sel(readout=readout)
+    runs, networks = data["adam_rates"].sel(readout=readout), data["networks"]
     loss = runs.loss.transpose("init", "seed", "width", "rate").values
     rates, widths = runs.rate.values, runs.width.values
-    networks = data["networks"]
     for i, init in enumerate(INITS):
-        color, power = COLORS[init], theory_power(readout, init)
-        middle = _log_points(ax, widths, best_rate(loss[i], rates), color=color, ms=5, label="best, engine")
-        _log_points(
-            ax,
-            widths,
-            largest_rate(loss[i], rates, LEARNED),
-            color=color,
-            ms=5,
-            fmt="^",
-            label="largest, engine",
-        )
-        theory_line(
-            ax, dense, middle[-1] * (dense / widths[-1]) ** power, color=color, label=rf"$n^{{{power:g}}}$"
-        )
+        power, name = theory_power(readout, init), f"Init[{init.upper()}]"
+        largest = largest_rate(loss[i], rates, LEARNED)
+        look = {"color": COLORS[init]}
+        middle = _log_points(ax, widths, best_rate(loss[i], rates), ms=6, label=f"{name}, best", **look)
+        _log_points(ax, widths, largest, fmt="^", ms=6, label=f"{name}, largest", **look)
+        line = middle[-1] * (dense / widths[-1]) ** power
+        theory_line(ax, dense, line, label=rf"{name}: $n^{{{power:g}}}$", **look)
         if readout in TOY_READOUTS:
             best = network_rates(networks, cfg.toy_times[0], readout)[i, 0]
-            _log_points(
-                ax,
-                networks.width.values,
-                best,
-                color=color,
-                fmt="s",
-                ms=8,
-                markeredgecolor="black",
-                label="best, networks",
-            )
+            look |= {"fmt": "s", "ms": 8, "markeredgecolor": "black"}
+            _log_points(ax, networks.width.values, best, label=f"{name}, networks", **look)
 
 
 def inside(data, cfg):
-    r"""Adapter features, and B's share of the change of the output, at rates of the power of theory.
+    r"""Adapter features, and the part of B in the change of the output, at rates of the power of theory.
 
-    Left: root mean square of A x. Right: change of the output through B in one step, in parts of that at
-    the smallest width. Circles: one example by Adam in the exact engine after four steps, outputs per
-    coordinate, n = 2^16 to 2^32; squares and diamonds: networks with 1/sqrt(n) and 1/n readout. Lines
-    have the power of theory. With B = 0 features grow; with A = 0 B's share vanishes, but not with a
-    mean-field readout.
+    Left: root mean square of A x. Right: change of the output through B in one step. All in parts of their
+    values at the smallest width. Top: one example by Adam in the exact engine after four steps, outputs per
+    coordinate. Bottom: networks; squares: 1/sqrt(n) readout, diamonds: 1/n. Lines have the power of theory
+    (dashed: 1/n readout). With B = 0 features grow; with A = 0 the part of B vanishes, but not with a
+    mean-field readout. 95 % bars.
     """
-    figure, axes = new_figure(1, 2, width=10.5, height=4.4)
+    figure, axes = new_figure(2, 2, width=10.5, height=8)
     runs = data["exponents"]
     for init, regime in (("a", "adam a -0.5 -0.5"), ("b", "adam b -1 -1")):
         part = runs.sel(regime=regime)
-        power = theory_power("per coordinate", init)
-        theory = theory_sizes("per coordinate", init, power, power)
-        for ax, name, gamma in zip(axes, ("p", "delta2"), (theory.p, theory.delta2), strict=True):
-            values = part[name].transpose("seed", "width").values
-            _trend(ax, runs.width.values, values, float(gamma), COLORS[init], "o", f"{LABELS[init]}, engine")
+        sizes = {name: part[name].transpose("seed", "width").values for name in ("p", "delta2")}
+        look = {"color": COLORS[init], "fmt": "o", "label": LABELS[init]}
+        _trends(axes[0], runs.width.values, sizes, "per coordinate", init, look)
     for readout, marker in zip(TOY_READOUTS, "sD", strict=True):
         for init in INITS:
-            power = theory_power(readout, init)
-            theory = theory_sizes(readout, init, power, power)
             sizes = network_sizes(data["networks"], readout, init, cfg.toy_times[0])
-            widths = data["networks"].width.values
-            for ax, name, gamma in zip(axes, ("p", "delta2"), (theory.p, theory.delta2), strict=True):
-                label = f"{LABELS[init]}, {READOUT_NAMES[readout]}"
-                _trend(ax, widths, sizes[name], float(gamma), COLORS[init], marker, label)
-    for ax in axes:
-        _powers(ax)
-    axes[0].set_ylabel("RMS of A x, parts of that at the least width")
-    axes[1].set_ylabel(r"$\delta_2$, parts of that at the least width")
-    axes[0].legend(loc="upper left", fontsize=8.5)
+            look = {"color": COLORS[init], "fmt": marker, "ms": 7}
+            look["label"] = f"{LABELS[init]}, {READOUT_NAMES[readout]}"
+            _trends(axes[1], data["networks"].width.values, sizes, readout, init, look)
+    for row, kind in zip(axes, ("engine", "networks"), strict=True):
+        for ax in row:
+            _powers(ax)
+        row[0].set(ylabel="RMS of A x / that at the smallest width", title=kind)
+        row[1].set(ylabel=r"$\delta_2$ / that at the smallest width", title=kind)
+        row[0].legend(loc="upper left", fontsize=8.5)
     return figure
 
 
-def _trend(ax, widths, values, power, color, marker, label):
-    """Sizes in parts of their geometric mean at the first width, beside a power of the width."""
-    scale = np.exp(np.log(values[:, 0]).mean())
-    hollow = (
-        {"markerfacecolor": "white", "markeredgecolor": color, "markeredgewidth": 1.3}
-        if marker == "D"
-        else {}
-    )
-    _log_points(ax, widths, values / scale, color=color, fmt=marker, label=label, **hollow)
-    look = {"linestyle": "--", "lw": 1.2} if marker == "D" else {"lw": 1.4}
-    theory_line(ax, widths, (widths / widths[0]) ** power, color=color, **look)
+def _trends(row, widths, sizes, readout, init, look):
+    """Sizes in parts of their geometric mean at the first width, beside their powers of the width."""
+    power = theory_power(readout, init)
+    theory = theory_sizes(readout, init, power, power)
+    # What coincides is moved apart.
+    shift = {"a": 0.94, "b": 1.06}[init]
+    for ax, name, gamma in zip(row, ("p", "delta2"), (theory.p, theory.delta2), strict=True):
+        values = sizes[name] / np.exp(np.log(sizes[name][:, 0]).mean())
+        _log_points(ax, widths * shift, values, **look)
+        style = {"linestyle": "--" if readout == "mean_field" else "-", "lw": 1.4}
+        theory_line(ax, widths * shift, (widths / widths[0]) ** float(gamma), color=look["color"], **style)
 
 
 def curves(data, cfg):
-    r"""Gradient descent at the best single rate of each width: 16 examples, 16 outputs, rank 2.
+    r"""Gradient descent at half of the largest convergent single rate: 16 examples, 16 outputs, rank 2.
 
-    Left: B = 0, every width. Middle: A = 0 ends on its floor (dashed: mean of the same starts). Medians
-    over the problems. Right: the floor's law over random starts, and the Beta law of theory.
+    Left: B = 0, every width. Middle: A = 0 stays on its floor for some n steps (dashed: median over the same
+    starts). Medians over the problems. Right: the floor's law over random starts, and the Beta law of theory.
     """
     runs = data["one_rate"]
     figure, axes = new_figure(1, 3, width=13.5, height=4.2)
-    widths, rates = runs.width.values, runs.rate.values
+    widths, octave = runs.width.values, np.log2(runs.rate.values)
     steps = np.arange(runs.sizes["step"])
-    shades = [str(PALETTE[i]) for i in (4, 0, 2, 5, 1, 3, 6)]
     for ax, init in zip(axes, INITS, strict=False):
         for i, n in enumerate(widths):
             loss = runs.loss.sel(start=init).isel(width=i).transpose("problem", "rate", "step").values
-            best = np.searchsorted(rates, best_rate(loss[..., -1], rates))
-            picked = loss[np.arange(len(loss)), best]
+            half = np.log2(runs.limit.isel(width=i, init=INITS.index(init)).values) - 1
+            at = np.abs(octave - half[:, None]).argmin(1)
+            picked = loss[np.arange(len(loss)), at]
             middle = np.median(picked / picked[:, :1], axis=0)
-            ax.plot(steps, middle, color=shades[i % 7], label=f"$n = 2^{{{np.log2(n):.0f}}}$")
+            ax.plot(steps, middle, color=PALETTE[i % 7], label=f"$n = 2^{{{np.log2(n):.0f}}}$")
         ax.set(xlabel="step", yscale="log", title=LABELS[init])
     axes[0].set(ylabel="loss, parts of the first", ylim=(1e-20, 3))
     floor = float(np.median(runs.floor.values))
     theory_line(axes[1], steps[[0, -1]], [floor, floor], color=GREY, linestyle="--", label="floor")
-    axes[1].set(ylim=(1e-3, 3))
+    axes[1].set(ylim=(1e-2, 3))
     axes[0].legend(loc="lower left")
     axes[1].legend(loc="lower left")
     law, values = lora_init.frozen_floor_law(RANK, OUTPUTS), data["floors"].floor.values
@@ -259,7 +243,7 @@ def catapult(data, cfg):
     many, step = data["constants"], float(np.diff(data["constants"].part.values)[0])
     for init in INITS:
         one = largest_part(runs.sel(init=init))
-        at = np.array([float(n) for n, _ in _settings(runs)])
+        at = runs.width.values
         axes[1].errorbar(
             at,
             one,
@@ -288,15 +272,11 @@ def catapult(data, cfg):
     return figure
 
 
-def _settings(runs):
-    return list(zip(runs.width.values, runs.target.values, strict=True))
-
-
 def phases(data, cfg):
     r"""Powers of the width under Adam, rates n^gamma_A and n^gamma_B, outputs per coordinate.
 
     Colour: power of the output after four steps; the plane is the calculus, the discs are the engine's
-    slopes from n = 2^16 to 2^32. White line: where both factors move the output by order 1; below and
+    slopes from n = 2^16 to 2^32 (crosses: diverged). White line: where both factors move the output by order 1; below and
     left of the black line outputs stay of order 1. Star: LoRA+, the only efficient pair with stable
     features (the linear program). Dotted: one rate; square: its largest stable value.
     """
@@ -341,96 +321,77 @@ START_NAMES = {
     "both": "both random",
     "scaled_a": r"scaled A: B = 0, variance $n^{-1/2}$",
 }
+# Losses below are rounding, and above lost.
+LEAST, MOST = 1e-18, 1e4
 
 
 def starts(data, cfg):
-    r"""Loss after training at one rate against the rate, for several starts: gradient descent on the example.
+    r"""Loss after 30 steps at one rate against the rate, for several starts: gradient descent on the example.
 
-    Left: the smallest width, right: the largest. Median over the problems, quartiles shaded. Dashed:
-    median of the floors of A = 0. A random B, alone or beside a random A, forces rates of order 1/n, at
-    which it stays what it was.
+    Left: the smallest width, right: the largest. Median over the problems, quartiles shaded. Dashed: median
+    of the floors of A = 0. A random B, alone or beside a random A, forces rates of order 1/n, at which it
+    hardly moves.
     """
     runs = data["one_rate"]
-    figure, axes = new_figure(1, 2, width=11, height=4.3, sharey=True)
+    figure, axes = new_figure(1, 2, width=11, height=4.5, sharey=True)
+    names = [start for start in runs.start.values if start != "b as a"]
     for ax, i in zip(axes, (0, -1), strict=True):
-        names = [start for start in runs.start.values if start != "b as a"]
+        n = np.log2(runs.width.values[i])
         for j, start in enumerate(names):
             part = runs.sel(start=start).isel(width=i).loss
             last = (part.isel(step=-1) / part.isel(step=0)).transpose("problem", "rate").values
-            last = np.clip(np.where(np.isnan(last), 1e6, last), 1e-18, 1e6)
+            last = np.clip(np.where(np.isnan(last), MOST, last), LEAST, MOST)
             low, middle, high = np.quantile(last, [0.25, 0.5, 0.75], axis=0)
-            ax.plot(runs.rate, middle, color=PALETTE[j], label=START_NAMES.get(start, start))
+            # Thinner and thinner: what lies below shows.
+            width = 4.5 - 3 * j / len(names)
+            ax.plot(runs.rate, middle, color=PALETTE[j], lw=width, label=START_NAMES.get(start, start))
             ax.fill_between(runs.rate, low, high, color=PALETTE[j], alpha=0.2, lw=0)
         floor = float(np.median(runs.floor))
-        theory_line(ax, runs.rate[[0, -1]], [floor, floor], color=GREY, linestyle="--", lw=1, label="floor")
-        n = np.log2(runs.width.values[i])
-        ax.set(
-            xscale="log",
-            yscale="log",
-            xlabel="learning rate",
-            title=f"$n = 2^{{{n:.0f}}}$",
-            ylim=(1e-18, 1e3),
-        )
+        ax.axhline(floor, color=GREY, linestyle="--", lw=1, label="floor of A = 0")
+        ax.set(xscale="log", yscale="log", xlabel="learning rate", ylim=(LEAST, 1e3))
         ax.set_xscale("log", base=2)
-    axes[0].set_ylabel(f"loss after {cfg.steps} steps, parts of the first")
+        ax.set_xlim(2.0 ** (-n - 3), 2.0 ** (-n / 2 + 3))
+        ax.set_title(f"n = {2**n:.0f}" if n < 20 else f"n = 2^{n:.0f}")
+    axes[0].set_ylabel(f"loss after {cfg.steps} steps / first loss")
     axes[0].legend(loc="lower left", fontsize=8.5)
     return figure
 
 
 TASKS = {
     "k > r": "8 outputs, rank 2",
-    "Y in range(Q0)": r"targets in range($Q_0$)",
-    "r = k": "2 outputs, rank 2",
+    "Y in range(Q0)": "the same, targets in the range of Q₀",
+    "r > k": "2 outputs, rank 4",
 }
 
 
 def students(data, cfg):
-    r"""Students of a teacher after 100 steps, each start at its own best single rate.
+    r"""Students of a teacher, each start at its own best single rate: loss over all inputs after training.
 
-    Left: loss over all inputs against the width, gradient descent; the counter-examples are those of
-    theory, where A = 0 has no floor. Right: the same by Adam against the rate, median over the teachers.
-    95 % bars.
+    Gradient descent against the width: more outputs than the rank, where A = 0 has a floor, and the two
+    counter-examples, where it has none; geometric means over the teachers with 95 % bars. Bottom right: the
+    first by Adam against the rate, median over the teachers.
     """
     runs = data["students"]
-    figure, axes = new_figure(1, 2, width=11.5, height=4.4)
-    for (task, name), marker in zip(TASKS.items(), ("o", "s", "^"), strict=True):
+    figure, axes = new_figure(2, 2, width=10.5, height=8)
+    panels = axes.ravel()
+    for ax, (task, name) in zip(panels, TASKS.items(), strict=False):
         for init in INITS:
             best = runs.loss.sel(task=task, init=init).min("lr").transpose("problem", "width").values
-            hollow = (
-                {}
-                if task == "k > r"
-                else {"markerfacecolor": "white", "markeredgecolor": COLORS[init], "markeredgewidth": 1.3}
-            )
-            _log_points(
-                axes[0],
-                runs.width.values,
-                np.maximum(best, 1e-30),
-                color=COLORS[init],
-                fmt=marker,
-                label=f"{LABELS[init]}; {name}",
-                **hollow,
-            )
-    _powers(axes[0])
-    axes[0].set(ylabel="loss over all inputs, parts of the first", ylim=(1e-26, 1e2))
-    axes[0].legend(loc="upper left", fontsize=8, ncols=2)
-    adam = data["students_adam"]
-    for i, n in enumerate(adam.width.values):
+            best = np.maximum(best, 1e-30)
+            _log_points(ax, runs.width.values, best, color=COLORS[init], label=LABELS[init])
+        _powers(ax)
+        ax.set(title=name, ylim=(1e-28, 1e2), ylabel="loss / first loss")
+    adam, ax = data["students_adam"], panels[-1]
+    for n, line in zip(adam.width.values[[0, -1]], ("--", "-"), strict=True):
         for init in INITS:
-            loss = adam.loss.sel(init=init).isel(width=i).transpose("problem", "lr").values
-            line = {"linestyle": "-" if i else "--"}
-            axes[1].plot(
-                adam.lr,
-                np.median(loss, axis=0),
-                marker="o",
-                ms=4,
-                color=COLORS[init],
-                label=f"{LABELS[init]}, n = {n}",
-                **line,
-            )
-    axes[1].set(xscale="log", yscale="log", xlabel="learning rate", title="Adam")
-    axes[0].set_title("gradient descent")
-    axes[1].set_xscale("log", base=2)
-    axes[1].legend(loc="lower left", fontsize=8.5)
+            loss = adam.loss.sel(init=init, width=n).transpose("problem", "lr").values
+            look = {"color": COLORS[init], "linestyle": line, "label": f"{LABELS[init]}, n = {n}"}
+            ax.plot(adam.lr, np.median(loss, axis=0), **look)
+    ax.set(yscale="log", xlabel="learning rate", title="Adam, 8 outputs, rank 2", ylabel="loss / first loss")
+    ax.set_xscale("log", base=2)
+    ax.legend(loc="upper center", fontsize=8.5, handlelength=3)
+    panels[0].legend(loc="lower left")
+    ax.set_ylim(top=1e4)
     return figure
 
 
