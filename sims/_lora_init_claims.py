@@ -3,6 +3,8 @@
 Each function takes the data sets of the experiments and the configuration and returns a verdict.
 """
 
+from typing import Any
+
 import numpy as np
 
 from theorysim import lora_init
@@ -72,7 +74,7 @@ def theory_power(readout, init):
     return float(lora_init.largest_stable_exponent(**start, gain_out=gain, optimizer="adam"))
 
 
-def theory_sizes(readout, init, power_a, power_b, optimizer="adam", steps=4):
+def theory_sizes(readout, init, power_a, power_b, optimizer: Any = "adam", steps=4):
     """Exponents after some steps, for a readout and a start."""
     gain, q0 = READOUTS[readout]
     start = {"p0": 0.0, "q0": None} if init == "a" else {"p0": None, "q0": float(q0)}
@@ -543,8 +545,8 @@ def two_rates_equal(data, cfg):
 
 @claim(
     "D4-starts",
-    "One rate and a larger A (variance n^(-1/2)) train like LoRA+: at rates c n^(-1/2) the losses of every step "
-    "are the same at every width, which those of B = 0 with variance 1/n are not.",
+    "One rate and a larger A (variance n^(-1/2)) train like LoRA+: at rates c n^(-1/2) the losses of every "
+    "step are the same at every width, which those of B = 0 with variance 1/n are not.",
 )
 def scaled_start(data, cfg):
     spread = {start: _spread_over_widths(data["one_rate"], start) for start in ("a", "scaled_a")}
@@ -553,7 +555,7 @@ def scaled_start(data, cfg):
 
 
 def _spread_over_widths(runs, start):
-    """Largest relative difference of losses at rates c n^(-1/2) between the widths, where they fall on the grid."""
+    """Largest relative difference between the widths of the losses at rates c n^(-1/2) on the grid."""
     octave = np.log2(runs.rate.values)
     first = np.log2(runs.width.values[0])
     loss = runs.loss.sel(start=start).transpose("width", "rate", "problem", "step").values

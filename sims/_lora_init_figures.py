@@ -4,6 +4,8 @@ Each function takes the data sets of the experiments and the configuration, and 
 docstring is the caption.
 """
 
+from typing import Any
+
 import numpy as np
 from scipy import stats as laws
 
@@ -27,8 +29,8 @@ from ._lora_init_laws import slow_loss
 __all__ = ["FIGURES"]
 
 GREY = PALETTE[-1]
-LABELS = {"a": "Init[A]: B = 0", "b": "Init[B]: A = 0"}
-COLORS = dict(zip(INITS, PALETTE, strict=False))
+LABELS: dict[str, str] = {"a": "Init[A]: B = 0", "b": "Init[B]: A = 0"}
+COLORS: dict[str, str] = dict(zip(INITS, PALETTE, strict=False))
 READOUT_NAMES = {
     "per coordinate": "outputs per coordinate",
     "ntk": r"readout $1/\sqrt{n}$",
@@ -120,7 +122,7 @@ def inside(data, cfg):
     for init, regime in (("a", "adam a -0.5 -0.5"), ("b", "adam b -1 -1")):
         part = runs.sel(regime=regime)
         sizes = {name: part[name].transpose("seed", "width").values for name in ("p", "delta2")}
-        look = {"color": COLORS[init], "fmt": "o", "label": LABELS[init]}
+        look: dict[str, Any] = {"color": COLORS[init], "fmt": "o", "label": LABELS[init]}
         _trends(axes[0], runs.width.values, sizes, "per coordinate", init, look)
     for readout, marker in zip(TOY_READOUTS, "sD", strict=True):
         for init in INITS:
@@ -182,7 +184,7 @@ def curves(data, cfg):
     measured_points(axes[2], middle, density, density / np.sqrt(np.maximum(count, 1)), ms=4, label="starts")
     x = np.linspace(0.3, 0.999, 300)
     theory_line(
-        axes[2], x, laws.beta(law.alpha, law.beta).pdf(x), color=PALETTE[1], label="Beta((k−r)/2, r/2)"
+        axes[2], x, laws.beta.pdf(x, law.alpha, law.beta), color=PALETTE[1], label="Beta((k−r)/2, r/2)"
     )
     axes[2].set(xlabel="floor, parts of the first loss", ylabel="density", title="floors of A = 0")
     axes[2].legend(loc="upper left")
@@ -276,15 +278,15 @@ def phases(data, cfg):
     r"""Powers of the width under Adam, rates n^gamma_A and n^gamma_B, outputs per coordinate.
 
     Colour: power of the output after four steps; the plane is the calculus, the discs are the engine's
-    slopes from n = 2^16 to 2^32 (crosses: diverged). White line: where both factors move the output by order 1; below and
-    left of the black line outputs stay of order 1. Star: LoRA+, the only efficient pair with stable
-    features (the linear program). Dotted: one rate; square: its largest stable value.
+    slopes from n = 2^16 to 2^32 (crosses: diverged). White line: where both factors move the output by
+    order 1; below and left of the black line outputs stay of order 1. Star: LoRA+, the only efficient pair
+    with stable features (the linear program). Dotted: one rate; square: its largest stable value.
     """
     runs = data["phases"]
     figure, axes = new_figure(1, 2, width=10.8, height=4.9, sharey=True)
     x, y = np.linspace(-1.6, 0.1, 171), np.linspace(-1.35, 0.6, 196)
     a, b = np.meshgrid(x, y)
-    shown = None
+    shown: Any = None
     for ax, init in zip(axes, INITS, strict=True):
         theory = theory_sizes("per coordinate", init, a, b)
         look = {"cmap": "cividis", "vmin": -1.5, "vmax": 1.5}

@@ -9,6 +9,8 @@ In a time tau with d tau = kappa (loss/loss_0) dt, z is exp(G^-1 tau) z_0: a los
 solves a sum of exponentials, after steps given by an integral. Derived here, for K_out = I and K_in = n I.
 """
 
+from typing import Any
+
 import numpy as np
 from scipy.integrate import quad
 from scipy.optimize import brentq
@@ -34,7 +36,8 @@ class _Slow:
         high = self.g.max()
         while self.loss(high) > part:
             high *= 2
-        return float(brentq(lambda tau: self.loss(tau) - part, 0, high, xtol=1e-13))
+        found: Any = brentq(lambda tau: self.loss(tau) - part, 0, high, xtol=1e-13)
+        return float(found)
 
     def steps(self, part, lr, examples):
         end = self.tau(part)

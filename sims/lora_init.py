@@ -104,7 +104,7 @@ def shaped(runs: xr.Dataset, dim: str, coords: dict) -> xr.Dataset:
 @sim.experiment
 def exponents(cfg, key, sweep) -> xr.Dataset:
     """Sizes of factors, output and its changes after four steps, n = 2^16 ... 2^32."""
-    found = []
+    found: list[xr.Dataset] = []
     for optimizer, kernel in (
         ("adam", kernels.one_example_adam),
         ("sgd", kernels.one_example_descent),
@@ -359,8 +359,9 @@ def wishart_factors(key, widths, count) -> np.ndarray:
 @sim.experiment
 def students(cfg, key, sweep) -> xr.Dataset:
     """Students of a teacher by gradient descent, single rates, n = 128 to 4096."""
-    rates, found, count = octaves(-14, 0, 1), [], cfg.student_problems
-    widths, pairs = 2.0 ** np.arange(7, 13), bits(key, count)
+    rates, count = octaves(-12, -1, 1), cfg.student_problems
+    widths, pairs = 2.0 ** np.array([7, 8, 10, 12]), bits(key, count)
+    found: list[xr.Dataset] = []
     factors = wishart_factors(key, widths, count)
     for outputs, rank in dict.fromkeys(student[:2] for student in STUDENTS.values()):
         tasks = [name for name, student in STUDENTS.items() if student[:2] == (outputs, rank)]
@@ -387,7 +388,8 @@ def students(cfg, key, sweep) -> xr.Dataset:
 @sim.experiment
 def students_adam(cfg, key, sweep) -> xr.Dataset:
     """Students of the same teachers by Adam, weights and all."""
-    rates, found = octaves(-14, 0, 1), []
+    rates = octaves(-14, 0, 1)
+    found: list[xr.Dataset] = []
     axes = {"init": INITS, "problem": range(cfg.student_problems)}
     pairs, student = bits(key, cfg.student_problems), STUDENTS["k > r"]
     points = [
@@ -415,10 +417,10 @@ TOY_EXAMPLES = 128
 def networks(cfg, key, sweep) -> xr.Dataset:
     """Networks with one adapted layer by Adam at single rates, both starts, both readouts."""
     rates, every = octaves(-11, -1, 2), cfg.toy_times[0] // 10
-    dims = {name: ("lr", "t") for name in ("loss", "test_loss", "feature_rms", "b_update")}
-    dims["deltas"] = ("lr", "t", "part")
+    dims: dict[str, tuple[str, ...]] = {"deltas": ("lr", "t", "part")}
+    dims |= {name: ("lr", "t") for name in ("loss", "test_loss", "feature_rms", "b_update")}
     axes = {"width": cfg.toy_widths, "readout": TOY_READOUTS, "init": INITS}
-    found = []
+    found: list[xr.Dataset] = []
     for n, readout, init in itertools.product(*axes.values()):
         kernel = functools.partial(
             kernels.toy_networks,
