@@ -13,7 +13,9 @@ from theorysim import lora_init
 from theorysim.lab.figures import PALETTE, measured_points, new_figure, theory_line
 from theorysim.numerics import stats
 
-from ._lora_init_claims import (
+from ._lora_init_config import INITS, OUTPUTS, RANK, READOUTS, TOY_READOUTS
+from ._lora_init_laws import slow_loss
+from ._lora_init_measures import (
     LEARNED,
     best_rate,
     largest_part,
@@ -23,8 +25,6 @@ from ._lora_init_claims import (
     theory_power,
     theory_sizes,
 )
-from ._lora_init_config import INITS, OUTPUTS, RANK, READOUTS, TOY_READOUTS
-from ._lora_init_laws import slow_loss
 
 __all__ = ["FIGURES"]
 

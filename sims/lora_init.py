@@ -32,6 +32,7 @@ from ._lora_init_config import (
     Problem,
     draw_problem,
 )
+from ._lora_init_derived import DERIVED
 from ._lora_init_figures import FIGURES
 from ._lora_init_laws import steps_above_floor
 
@@ -437,4 +438,4 @@ def networks(cfg, key, sweep) -> xr.Dataset:
     return runs.assign_coords(lr=rates, t=np.arange(runs.sizes["t"]) * every)
 
 
-register(sim, CLAIMS, FIGURES)
+register(sim, [*CLAIMS, *DERIVED], FIGURES)
