@@ -174,7 +174,7 @@ def adam_rates(cfg, key, sweep) -> xr.Dataset:
 
 
 # Sharpness at the start, in a descent that converges below 4; widths and targets of the scalar problem.
-CATAPULT = (1.0, 2.5, 3.5, 3.9, 4.1)
+CATAPULT = (1.5, 2.5, 3.5, 3.9, 4.1)
 SCALARS = ((2.0**12, 1.0), (2.0**12, 0.1), (2.0**16, 1.0), (2.0**20, 1.0), (2.0**30, 1.0))
 
 
@@ -317,7 +317,7 @@ def times(cfg, key, sweep) -> xr.Dataset:
         for row in lr[1]
     ]
     vary = laid_out([*found["a"], *found["b"]], widths, cfg.problems) | {"lr": ("run", lr.ravel())}
-    kernel = functools.partial(kernels.steps_to, parts=PARTS, steps=2 * int(np.max(law)) + 50)
+    kernel = functools.partial(kernels.steps_to, parts=PARTS, steps=int(1.5 * np.max(law)) + 50)
     runs = sweep(kernel, vary=vary, dims={"reached": ("part",)})
     axes, dims = {"init": INITS, "width": widths, "problem": range(cfg.problems)}, ("width", "problem")
     return (

@@ -47,7 +47,7 @@ def test_one_rate_with_zero_A_is_one_rate_with_zero_B_and_a_large_A(out):
 def test_steps_follow_the_slow_law(out):
     with load(out, "times") as data:
         steps = data.reached.sel(init="b").isel(part=-1).values
-        np.testing.assert_allclose(steps, data.law.values, rtol=0.05, atol=5)
+        np.testing.assert_allclose(steps, data.law.values, rtol=0.05, atol=8)
         assert data.law.values.max() > 20
 
 
@@ -71,7 +71,7 @@ def test_every_figure_shows_something(out, sim):
         (["--problems", "1"], "problems must be an integer"),
         (["--powers", "8"], "powers must be at least 2 increasing integers"),
         (["--toy-widths", "16", "40"], "toy_widths must each be 4 or 16 times the one before"),
-        (["--toy-times", "8", "12"], "toy_times must be multiples of the first"),
+        (["--toy-times", "10", "15"], "toy_times must be multiples of the first"),
         (["--student-steps", "3"], "student_steps must be an integer"),
     ],
 )
