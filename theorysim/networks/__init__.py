@@ -9,6 +9,7 @@ Example:
 """
 
 from theorysim.networks import (
+    adapted_encoder,
     adapted_relu,
     cnn,
     gaussian_accuracy,
@@ -26,6 +27,7 @@ from theorysim.networks import (
 )
 
 __all__ = [
+    "adapted_encoder",
     "adapted_relu",
     "cnn",
     "gaussian_accuracy",
