@@ -24,6 +24,7 @@ from theorysim.networks import (
     sentence_encoder,
     softmax,
     train,
+    transformer,
 )
 
 __all__ = [
@@ -42,4 +43,5 @@ __all__ = [
     "sentence_encoder",
     "softmax",
     "train",
+    "transformer",
 ]
