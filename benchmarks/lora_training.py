@@ -20,6 +20,7 @@ from theorysim.networks.adapted_relu import toy_data
 from theorysim.networks.lora import adapt
 from theorysim.networks.sentence_encoder import EncoderConfig
 from theorysim.networks.train import functional, train
+from theorysim.optim import lora_plus
 
 WIDTH, RATES, SEEDS, STEPS = 128, 28, 3, 20
 HEADS, SENTENCES, PIECES, STEPS_OF_PEER = 12, 16, 32, 10
@@ -116,10 +117,7 @@ def encoder_steps():
     model, hidden, mask, y = encoder_problem()
     network = functional(model)
     batches = tuple(jnp.asarray(part) for part in (hidden, mask, y))
-    label = jax.tree_util.tree_map_with_path(
-        lambda path, _: "a" if "lora_a" in jax.tree_util.keystr(path) else "b", network.params
-    )
-    optimizer = optax.partition({"a": optax.adam(LR_A), "b": optax.adam(LR_B)}, label)
+    optimizer = lora_plus(optax.adam, LR_A, ratio=LR_B / LR_A)
 
     def loss(params, batch):
         hidden, mask, y = batch
