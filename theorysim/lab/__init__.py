@@ -20,12 +20,12 @@ Example:
 
 from typing import TYPE_CHECKING, Any
 
-from theorysim.lab.sim import Paper, Sim
+from theorysim.lab.sim import LeftOut, Paper, Sim
 
 if TYPE_CHECKING:
     from theorysim.numerics.stats import Verdict
 
-__all__ = ["Paper", "Sim", "Verdict"]
+__all__ = ["LeftOut", "Paper", "Sim", "Verdict"]
 
 
 def __getattr__(name: str) -> Any:

@@ -30,7 +30,13 @@ if TYPE_CHECKING:
 __all__ = ["Display", "Line", "claims_table", "make_console", "number_table"]
 
 _STATUS_STYLE = {"confirmed": "green", "refuted": "red", "undecided": "yellow"}
-_MARK = {"done": ("✓", "green"), "reused": ("✓", "cyan"), "failed": ("✗", "red"), "skipped": ("–", "dim")}
+_MARK = {
+    "done": ("✓", "green"),
+    "reused": ("✓", "cyan"),
+    "failed": ("✗", "red"),
+    "skipped": ("–", "dim"),
+    "left out": ("–", "dim"),
+}
 _QUIET_SECONDS = 60.0
 
 
@@ -201,6 +207,8 @@ def _experiment_said(record: ExperimentRecord) -> str:
         return f"failed after {duration(record.seconds)}: {record.error}"
     if record.status == "skipped":
         return "not run"
+    if record.status == "left out":
+        return f"left out: {record.error}"
     if record.status == "reused":
         return f"kept from an earlier run, which took {duration(record.seconds)}"
     parts = [duration(record.seconds)]

@@ -23,7 +23,7 @@ class ExperimentRecord(NamedTuple):
     title: str
     """First line of its docstring."""
     status: str
-    """done, reused (from an earlier run), failed, or skipped (by --only)."""
+    """done, reused (from an earlier run), failed, skipped (by --only), or left out (by the configuration)."""
     seconds: float | None = None
     """Wall time of the computation, also when reused; None if there was none."""
     points: int | None = None
@@ -31,7 +31,7 @@ class ExperimentRecord(NamedTuple):
     diverged: int | None = None
     """Points with a value that is NaN or infinite, if the data set counts them."""
     error: str = ""
-    """The error in one line."""
+    """The error, or how to have what is left out, in one line."""
     trace: str = ""
     """The traceback."""
 

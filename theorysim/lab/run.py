@@ -33,7 +33,7 @@ from theorysim.lab.fields import field_docs
 from theorysim.lab.outputs import Layout
 from theorysim.lab.records import ClaimRecord, ExperimentRecord, FigureRecord, Outcome
 from theorysim.lab.side_by_side import carry_out
-from theorysim.lab.sim import Claim, Experiment, Figure, Sim
+from theorysim.lab.sim import Claim, Experiment, Figure, LeftOut, Sim
 from theorysim.numerics.stats import Verdict
 from theorysim.sweep import sweep
 
@@ -165,6 +165,8 @@ def _why_missing(record: ExperimentRecord) -> str:
     """Why there is no data set of an experiment; empty if there is one."""
     if record.status == "failed":
         return f"experiment {record.name} failed: {record.error}"
+    if record.status == "left out":
+        return f"experiment {record.name} is left out: {record.error}"
     return f"experiment {record.name} was not run" if record.status == "skipped" else ""
 
 
@@ -215,6 +217,8 @@ def _compute(job: Job, experiment: Experiment, display: Display) -> _Computed:
             points=line.points,
             diverged=int(dataset.attrs["diverged"]) if "diverged" in dataset.attrs else None,
         )
+    except LeftOut as error:
+        return _Computed(record._replace(status="left out", error=" ".join(str(error).split())), None, line)
     except Exception as error:
         return _Computed(_failed(record._replace(seconds=time.perf_counter() - started), error), None, line)
     return _Computed(record, dataset, line)

@@ -25,7 +25,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
-__all__ = ["Claim", "Experiment", "Figure", "Paper", "Sim", "Status", "first_line"]
+__all__ = ["Claim", "Experiment", "Figure", "LeftOut", "Paper", "Sim", "Status", "first_line"]
 
 Status = Literal["confirmed", "refuted", "undecided"]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,6 +34,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 _RESERVED = frozenset(
     {"preset", "only", "out", "fresh", "devices", "jobs", "dry_run", "strict", "debug", "help"}
 )
+
+
+class LeftOut(Exception):
+    """Raised by an experiment that its configuration leaves out; says how to have it.
+
+    The run is complete without it: its claims are undecided, its figures are not drawn, and nothing failed.
+    """
 
 
 class Paper(NamedTuple):

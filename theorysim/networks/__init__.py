@@ -9,6 +9,7 @@ Example:
 """
 
 from theorysim.networks import (
+    adapted_encoder,
     adapted_relu,
     cnn,
     gaussian_accuracy,
@@ -23,9 +24,11 @@ from theorysim.networks import (
     sentence_encoder,
     softmax,
     train,
+    transformer,
 )
 
 __all__ = [
+    "adapted_encoder",
     "adapted_relu",
     "cnn",
     "gaussian_accuracy",
@@ -40,4 +43,5 @@ __all__ = [
     "sentence_encoder",
     "softmax",
     "train",
+    "transformer",
 ]
