@@ -116,8 +116,8 @@ def floor_law(data, cfg):
 
 @claim(
     "D1-times",
-    "Steps to a tenth of the loss grow like n for A = 0, power within 0.05; on the widest layers they are those "
-    "of the slow law within 5 %, start by start.",
+    "Steps to a tenth of the loss grow like n for A = 0, power within 0.05; on the widest layers they are "
+    "those of the slow law within 5 %, start by start.",
 )
 def slow_times(data, cfg):
     runs = data["times"].sel(init="b")

@@ -388,7 +388,7 @@ def students(data, cfg):
             best = np.maximum(best, 1e-30)
             _log_points(ax, runs.width.values, best, color=COLORS[init], label=LABELS[init])
         _powers(ax)
-        ax.set(title=name, ylim=(1e-22, 1e2), ylabel="loss / first loss")
+        ax.set(title=name, ylim=(1e-24, 1e2), ylabel="loss / first loss")
     adam, ax = data["students_adam"], panels[-1]
     for n, line in zip(adam.width.values[[0, -1]], ("--", "-"), strict=True):
         for init in INITS:

@@ -13,7 +13,7 @@ from ._lora_init_config import scaled
 
 # Dimension of the latent inputs of teachers and students, and the examples they are trained on.
 LATENT = 8
-STUDENT_EXAMPLES = 16
+STUDENT_EXAMPLES = 32
 
 
 def one_example_adam(bits, lr_a, lr_b, gain_in, gain_out, p_std, q_std, *, steps):
