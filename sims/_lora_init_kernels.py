@@ -72,7 +72,7 @@ def descent_of_two(P0, Q0, Y, width, lr_a_n, lr_b, *, steps):
 def steps_to(P0, Q0, Y, width, lr, *, parts, steps):
     """The first step at which the loss is at most each of these parts of the first; NaN if none is."""
     loss = descent(P0, Q0, Y, width, lr, lr, steps=steps)["loss"]
-    low = loss[:, None] <= jnp.array(parts) * loss[0]
+    low = loss[:, None] <= loss[0] * jnp.array(parts)[None]
     return {"reached": jnp.where(low.any(0), jnp.argmax(low, axis=0), jnp.nan)}
 
 
