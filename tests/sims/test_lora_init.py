@@ -32,7 +32,7 @@ def test_every_claim_is_judged_and_the_exact_ones_hold(out, sim):
     assert {"C1", "C2", "C3", "C4", "D1", "D2", "D3", "D4"} <= {claim["name"] for claim in claims}
     assert {claim["name"] for claim in claims} == set(sim.claims)
     # What needs neither seeds nor wide networks.
-    exact = {"C2", "C3", "C3-plane", "D1", "D1-fast", "D3", "D3-catapult", "D4"}
+    exact = {"C2", "C3", "C3-plane", "D1", "D3", "D3-catapult", "D4", "D4-starts"}
     for claim in claims:
         if claim["name"] in exact:
             assert claim["status"] == claim["expected"], claim
@@ -47,8 +47,8 @@ def test_one_rate_with_zero_A_is_one_rate_with_zero_B_and_a_large_A(out):
 def test_steps_follow_the_slow_law(out):
     with load(out, "times") as data:
         steps = data.reached.sel(init="b").isel(part=-1).values
-        np.testing.assert_allclose(steps, data.law.values, rtol=0.05, atol=8)
-        assert data.law.values.max() > 20
+        np.testing.assert_allclose(steps, data.law.values, rtol=0.05, atol=6)
+        assert data.law.values.max() > 100
 
 
 def test_no_loss_with_zero_A_passes_its_floor_on_the_widest_layer(out):
