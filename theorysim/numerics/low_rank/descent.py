@@ -25,8 +25,8 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
+from theorysim.numerics.gram import semidefinite
 from theorysim.numerics.low_rank.arguments import (
-    gram,
     matrix,
     one_dtype,
     rates,
@@ -101,7 +101,7 @@ def adapter_dynamics(
         >>> print(path.loss, path.deltas[1])
         [0.5        0.405      0.32666636] [0.0009  0.09    0.00081]
     """
-    K_in, K_out = gram(input_gram, "input_gram"), gram(output_gram, "output_gram")
+    K_in, K_out = semidefinite(input_gram, "input_gram"), semidefinite(output_gram, "output_gram")
     Y, P, Q = start_and_target(target, P0, Q0, inputs=len(K_in), outputs=len(K_out))
     K_in, K_out, Y, P, Q = one_dtype(K_in, K_out, Y, P, Q)
     real(scale, "scale", low=0, low_open=True)

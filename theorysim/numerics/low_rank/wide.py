@@ -25,7 +25,8 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from theorysim.numerics.low_rank.arguments import gram, one_dtype, rates, start_and_target
+from theorysim.numerics.gram import semidefinite
+from theorysim.numerics.low_rank.arguments import one_dtype, rates, start_and_target
 from theorysim.numerics.low_rank.descent import diverged, half_mean_square, norm, rms
 from theorysim.numerics.low_rank.records import AdapterPath
 from theorysim.numerics.products import matmul
@@ -70,7 +71,7 @@ def sign_dynamics(
         >>> print(sign_dynamics(one, 1e3, one, one, 0 * one, lr_a=1e-4, lr_b=0.1, steps=2).loss)
         [0.5        0.405      0.30736117]
     """
-    Sigma = gram(covariance, "covariance")
+    Sigma = semidefinite(covariance, "covariance")
     Y, P, Q = start_and_target(target, P0, Q0, inputs=len(Sigma))
     Sigma, Y, P, Q = one_dtype(Sigma, Y, P, Q)
     for name, value in (("width", width), ("scale", scale)):
