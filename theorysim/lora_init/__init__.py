@@ -8,7 +8,8 @@ equivalent.
     constants   `initial_sharpness`, `sharpness`, `minimum_sharpness`, `largest_rate`
     floors      `frozen_floor`, `frozen_floor_law`
     dynamics    `adapter_dynamics`, `adapter_dynamics_single`, `sign_dynamics`, `dense_adapter_training`,
-                `sample_start` (shared with other theories: `numerics.low_rank`)
+                starts `sample_start`,
+                `orthogonal_start`, `scaled_variance`, `svd_start` (shared: `numerics.low_rank`)
 
 References: S. Hayou, N. Ghosh, B. Yu, "The Impact of Initialization on LoRA Finetuning Dynamics" (2024),
 arXiv 2406.08447. Constants, floors and the calculus of exponents are derived here.
@@ -41,13 +42,17 @@ from theorysim.lora_init.limits import (
 from theorysim.numerics.low_rank import (
     AdapterPath,
     AdapterStart,
+    SplitMap,
     adapter_dynamics,
     adapter_dynamics_single,
     dense_adapter_training,
     minimum_sharpness,
+    orthogonal_start,
     sample_start,
+    scaled_variance,
     sharpness,
     sign_dynamics,
+    svd_start,
 )
 
 __all__ = [
@@ -57,6 +62,7 @@ __all__ = [
     "FloorLaw",
     "LargestRate",
     "RateExponents",
+    "SplitMap",
     "WidthExponents",
     "adapter_dynamics",
     "adapter_dynamics_single",
@@ -69,8 +75,11 @@ __all__ = [
     "largest_stable_exponent",
     "measured_exponents",
     "minimum_sharpness",
+    "orthogonal_start",
     "sample_start",
+    "scaled_variance",
     "sharpness",
     "sign_dynamics",
+    "svd_start",
     "width_exponents",
 ]

@@ -5,7 +5,8 @@ inputs, the other's does not. lr_a of order 1/n with lr_b of order 1 lets both l
 the same at every width.
 
     dynamics    `adapter_dynamics`, `adapter_dynamics_single`, `sign_dynamics`, `dense_adapter_training`,
-                `sample_start` (shared with other theories: `numerics.low_rank`)
+                starts `sample_start`,
+                `orthogonal_start`, `scaled_variance`, `svd_start` (shared: `numerics.low_rank`)
     closed form `gradient_flow`, `time_to_fraction`, `final_sharpness`
     stability   `sharpness`, `minimum_sharpness`
     rates       `best_rates`, `loss_map`; settings that train alike `equivalent_setting`
@@ -28,13 +29,17 @@ from theorysim.lora_plus.settings import AdapterSetting, equivalent_setting
 from theorysim.numerics.low_rank import (
     AdapterPath,
     AdapterStart,
+    SplitMap,
     adapter_dynamics,
     adapter_dynamics_single,
     dense_adapter_training,
     minimum_sharpness,
+    orthogonal_start,
     sample_start,
+    scaled_variance,
     sharpness,
     sign_dynamics,
+    svd_start,
 )
 
 __all__ = [
@@ -43,6 +48,7 @@ __all__ = [
     "AdapterStart",
     "BestRates",
     "FlowState",
+    "SplitMap",
     "adapter_dynamics",
     "adapter_dynamics_single",
     "best_rates",
@@ -52,8 +58,11 @@ __all__ = [
     "gradient_flow",
     "loss_map",
     "minimum_sharpness",
+    "orthogonal_start",
     "sample_start",
+    "scaled_variance",
     "sharpness",
     "sign_dynamics",
+    "svd_start",
     "time_to_fraction",
 ]
