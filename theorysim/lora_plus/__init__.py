@@ -4,9 +4,9 @@ With one rate for A and B, training on wide layers is slow: one factor's gradien
 inputs, the other's does not. lr_a of order 1/n with lr_b of order 1 lets both learn, and the training is then
 the same at every width.
 
-    dynamics    `adapter_dynamics`, `adapter_dynamics_single`, `sign_dynamics`, `dense_adapter_training`,
-                starts `sample_start`,
-                `orthogonal_start`, `scaled_variance`, `svd_start` (shared: `numerics.low_rank`)
+    dynamics    `adapter_dynamics`, `adapter_dynamics_single`, `sign_dynamics`, `dense_adapter_training`
+    starts      `sample_start`, `orthogonal_start`, `scaled_variance`, `svd_start` (these and the dynamics are
+                shared with other theories: `numerics.low_rank`)
     closed form `gradient_flow`, `time_to_fraction`, `final_sharpness`
     stability   `sharpness`, `minimum_sharpness`
     rates       `best_rates`, `loss_map`; settings that train alike `equivalent_setting`

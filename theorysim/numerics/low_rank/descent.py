@@ -221,7 +221,7 @@ def _dynamics(K_in, K_out, Y, P0, Q0, knobs, test, key, *, steps, batch_size, ev
     first = half_mean_square(s * matmul(Q0, P0) - Y)
 
     def step(state, t):
-        """The state after step t, what it was, and the gradients in P and Q."""
+        """The state after step t; loss, squared gradients and moves of this step."""
         P, U = state.P[:, :n], s * matmul(state.Q, state.P[:, :n]) - Y
         loss = half_mean_square(U)
         lost = diverged(loss, first, Y)
@@ -234,21 +234,17 @@ def _dynamics(K_in, K_out, Y, P0, Q0, knobs, test, key, *, steps, batch_size, ev
         pull = share * matmul(residual, P[:, rows].T)
         g_P, g_Q = matmul(push, K), matmul(K_out, pull)
         m_P, m_Q = knobs.momentum * state.m_P + g_P, knobs.momentum * state.m_Q + g_Q
-        new = _State(
-            state.P - knobs.lr_a * (m_P + knobs.weight_decay * state.P),
-            state.Q - knobs.lr_b * (m_Q + knobs.weight_decay * state.Q),
-            m_P,
-            m_Q,
-        )
+        dP = -knobs.lr_a * (m_P + knobs.weight_decay * state.P)
+        dQ = -knobs.lr_b * (m_Q + knobs.weight_decay * state.Q)
+        new = _State(state.P + dP, state.Q + dQ, m_P, m_Q)
         new = jax.tree.map(lambda x: jnp.where(lost, jnp.nan, x), new)
         # |g_A|^2 = tr(push K push') over the batch, |g_B|^2 = tr(pull' K_out pull).
         a, b = (push * g_P[:, :n][:, rows]).sum(), (pull * g_Q).sum()
-        return new, (jnp.where(lost, jnp.nan, loss), a, b)
+        return new, (jnp.where(lost, jnp.nan, loss), a, b, dP[:, :n], dQ)
 
     def record(state, t):
-        new, (loss, a, b) = step(state, t)
+        new, (loss, a, b, dP, dQ) = step(state, t)
         P, Q = state.P[:, :n], state.Q
-        dP, dQ = new.P[:, :n] - P, new.Q - Q
         deltas = jnp.stack([norm(s * matmul(Q, dP)), norm(s * matmul(dQ, P)), norm(s * matmul(dQ, dP))])
         test_loss = None
         if test is not None:

@@ -185,14 +185,13 @@ def _single(y, p0, q0, knobs, *, adam, steps):
             moments, updates = tuple(m for m, _ in pairs), [update for _, update in pairs]
         else:
             updates = [jnp.sign(g) for g in gradients]
-        new_p = (1 - knobs.lr_a * knobs.weight_decay) * p - knobs.lr_a * knobs.input_l1 * updates[0]
-        new_q = (1 - knobs.lr_b * knobs.weight_decay) * q - knobs.lr_b * knobs.output_l1 * updates[1]
-        dp, dq = new_p - p, new_q - q
+        dp = -knobs.lr_a * (knobs.weight_decay * p + knobs.input_l1 * updates[0])
+        dq = -knobs.lr_b * (knobs.weight_decay * q + knobs.output_l1 * updates[1])
         deltas = jnp.abs(s * jnp.stack([(q * dp).sum(), (dq * p).sum(), (dq * dp).sum()]))
         loss = half_mean_square(u[None, None])
         lost = diverged(loss, first, Y)
         seen = AdapterPath(loss, None, rms(p), rms(q), deltas, None, None, p[:, None], q[None])
-        new = new_p, new_q, moments
+        new = p + dp, q + dq, moments
         return jax.tree.map(lambda x: jnp.where(lost, jnp.nan, x), (new, seen))
 
     blank = Moments(jnp.zeros_like(p0), jnp.zeros_like(p0))
