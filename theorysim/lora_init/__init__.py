@@ -9,7 +9,8 @@ equivalent.
                 `efficient_powers`, `regime_table`
     constants   `initial_sharpness`, `sharpness`, `minimum_sharpness`, `largest_rate`
     floors      `frozen_floor`, `frozen_floor_law`
-    dynamics    `adapter_dynamics`, `adapter_dynamics_single`, `sign_dynamics`, `dense_adapter_training`
+    dynamics    `adapter_dynamics`, `adapter_dynamics_single`, `sign_dynamics`, `width_proxy`,
+                `dense_adapter_training`
     starts      `sample_start`, `orthogonal_start`, `scaled_variance`, `svd_start` (these and the dynamics are
                 shared with other theories: `numerics.low_rank`)
 
@@ -65,6 +66,7 @@ from theorysim.numerics.low_rank import (
     sharpness,
     sign_dynamics,
     svd_start,
+    width_proxy,
 )
 
 __all__ = [
@@ -104,4 +106,5 @@ __all__ = [
     "sign_dynamics",
     "svd_start",
     "width_exponents",
+    "width_proxy",
 ]

@@ -4,7 +4,8 @@ With one rate for A and B, training on wide layers is slow: one factor's gradien
 inputs, the other's does not. lr_a of order 1/n with lr_b of order 1 lets both learn, and the training is then
 the same at every width.
 
-    dynamics    `adapter_dynamics`, `adapter_dynamics_single`, `sign_dynamics`, `dense_adapter_training`
+    dynamics    `adapter_dynamics`, `adapter_dynamics_single`, `sign_dynamics`, `width_proxy`,
+                `dense_adapter_training`
     starts      `sample_start`, `orthogonal_start`, `scaled_variance`, `svd_start` (these and the dynamics are
                 shared with other theories: `numerics.low_rank`)
     closed form `gradient_flow`, `time_to_fraction`, `final_sharpness`
@@ -40,6 +41,7 @@ from theorysim.numerics.low_rank import (
     sharpness,
     sign_dynamics,
     svd_start,
+    width_proxy,
 )
 
 __all__ = [
@@ -65,4 +67,5 @@ __all__ = [
     "sign_dynamics",
     "svd_start",
     "time_to_fraction",
+    "width_proxy",
 ]

@@ -5,9 +5,10 @@ and Q = W_out B, and so does gradient descent, through the Grams X'X and W_out W
 
     starts      `sample_start`, `orthogonal_start`: the exact law of P and Q at initialisation;
                 `scaled_variance`, `svd_start`
-    training    `adapter_dynamics` (gradient descent with momentum, weight decay, mini-batches, test columns),
-                `adapter_dynamics_single` (Adam, AdamW, signs; one example, one output), `sign_dynamics`
-                (signs, infinitely wide), `dense_adapter_training` (the weights themselves)
+    training    `adapter_dynamics` (gradient descent with momentum, weight decay, mini-batches, test columns,
+                any loss, gradients cut to a length), `adapter_dynamics_single` (Adam, AdamW, signs; one
+                example, one output), `sign_dynamics` (signs, infinitely wide), `width_proxy` (Adam, nearly),
+                `dense_adapter_training` (the weights themselves); `squared_error`
     stability   `sharpness`, `minimum_sharpness`
 
 References: S. Hayou, N. Ghosh, B. Yu, "LoRA+: Efficient Low Rank Adaptation of Large Models" (2024), arXiv
@@ -27,6 +28,7 @@ Example:
 from theorysim.numerics.low_rank.curvature import minimum_sharpness, sharpness
 from theorysim.numerics.low_rank.dense import dense_adapter_training
 from theorysim.numerics.low_rank.descent import adapter_dynamics
+from theorysim.numerics.low_rank.losses import squared_error
 from theorysim.numerics.low_rank.records import AdapterPath, AdapterStart
 from theorysim.numerics.low_rank.single import adapter_dynamics_single
 from theorysim.numerics.low_rank.special_starts import (
@@ -36,7 +38,7 @@ from theorysim.numerics.low_rank.special_starts import (
     svd_start,
 )
 from theorysim.numerics.low_rank.starts import sample_start
-from theorysim.numerics.low_rank.wide import sign_dynamics
+from theorysim.numerics.low_rank.wide import sign_dynamics, width_proxy
 
 __all__ = [
     "AdapterPath",
@@ -51,5 +53,7 @@ __all__ = [
     "scaled_variance",
     "sharpness",
     "sign_dynamics",
+    "squared_error",
     "svd_start",
+    "width_proxy",
 ]

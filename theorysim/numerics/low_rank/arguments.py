@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from theorysim.numerics.gram import check_finite
 from theorysim.numerics.validation import floating, positive_int, real, scalar
 
-__all__ = ["matrix", "one_dtype", "rates", "record_steps", "start_and_target"]
+__all__ = ["added", "clip", "matrix", "one_dtype", "rates", "record_steps", "start_and_target"]
 
 
 def matrix(value: ArrayLike, name: str, axes: str) -> Float[Array, "i j"]:
@@ -63,6 +63,35 @@ def start_and_target(
     if Q.shape != (k, len(P)):
         raise ValueError(f"Q0 must have shape ({k}, {len(P)}): outputs of target, rows of P0; got {Q.shape}")
     return Y, P, Q
+
+
+def added(value: ArrayLike | None, name: str, like: Float[Array, "k N"]) -> Float[Array, "k N"] | None:
+    """What is added to outputs, of the shape and dtype of the targets, None for nothing, or ValueError.
+
+    Example:
+        >>> added(jnp.ones((1, 2)), "base", jnp.ones((2, 2)))
+        Traceback (most recent call last):
+        ValueError: base must have shape (2, 2), like its targets, got (1, 2)
+    """
+    if value is None:
+        return None
+    x = matrix(value, name, "(k, N)")
+    if x.shape != like.shape:
+        raise ValueError(f"{name} must have shape {like.shape}, like its targets, got {x.shape}")
+    return x.astype(like.dtype)
+
+
+def clip(value: ArrayLike | None, dtype: Any) -> Array | None:
+    """A length > 0, None for any, or ValueError.
+
+    Example:
+        >>> clip(0.0, jnp.float32)
+        Traceback (most recent call last):
+        ValueError: clip_norm must be in (0, inf], got 0
+    """
+    if value is None:
+        return None
+    return jnp.asarray(real(scalar(value, "clip_norm"), "clip_norm", low=0, low_open=True), dtype)
 
 
 def rates(dtype: Any, **values: ArrayLike) -> tuple[Array, ...]:

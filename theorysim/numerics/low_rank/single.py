@@ -25,7 +25,8 @@ from jaxtyping import Array
 
 from theorysim.numerics.gram import check_finite
 from theorysim.numerics.low_rank.arguments import one_dtype, rates
-from theorysim.numerics.low_rank.descent import diverged, half_mean_square, rms
+from theorysim.numerics.low_rank.descent import half_mean_square, rms
+from theorysim.numerics.low_rank.losses import diverged
 from theorysim.numerics.low_rank.records import AdapterPath
 from theorysim.numerics.validation import choice, floating, positive_int, real, scalar
 
@@ -173,8 +174,8 @@ def _vector(value, name):
 
 @partial(jax.jit, static_argnames=("adam", "steps"))
 def _single(y, p0, q0, knobs, *, adam, steps):
-    s, Y = knobs.scale, y[None, None]
-    first = (s * (q0 * p0).sum() - y) ** 2 / 2
+    s = knobs.scale
+    first, zero = (s * (q0 * p0).sum() - y) ** 2 / 2, y**2 / 2
 
     def step(state, t):
         p, q, moments = state
@@ -189,7 +190,7 @@ def _single(y, p0, q0, knobs, *, adam, steps):
         dq = -knobs.lr_b * (knobs.weight_decay * q + knobs.output_l1 * updates[1])
         deltas = jnp.abs(s * jnp.stack([(q * dp).sum(), (dq * p).sum(), (dq * dp).sum()]))
         loss = half_mean_square(u[None, None])
-        lost = diverged(loss, first, Y)
+        lost = diverged(loss, first, zero)
         seen = AdapterPath(loss, None, rms(p), rms(q), deltas, None, None, p[:, None], q[None])
         new = p + dp, q + dq, moments
         return jax.tree.map(lambda x: jnp.where(lost, jnp.nan, x), (new, seen))
