@@ -75,7 +75,8 @@ def weights(X, W_out, Y, A, lr_a, lr_b, *, steps=STEPS):
     """Losses at every step of a scan over A and B."""
 
     def step(state, _):
-        A, B, loss = descend(X, W_out, Y, *state, lr_a, lr_b)
+        A, B = state
+        A, B, loss = descend(X, W_out, Y, A, B, lr_a, lr_b)
         return (A, B), loss
 
     return lax.scan(step, (A, jnp.zeros((W_out.shape[1], len(A)))), None, length=steps + 1)[1]
