@@ -27,7 +27,7 @@ def run(key=2, **settings):
         "record_every": EVERY,
         "scale": SCALE,
     }
-    rates = {"lr_a": 0.01, "lr_b": 0.05}
+    rates: dict[str, Any] = {"lr_a": 0.01, "lr_b": 0.05}
     return adapted_relu_training(jax.random.key(key), *DATA, *TEST, **(options | rates | settings))
 
 
