@@ -22,6 +22,8 @@ from ._lora_init_measures import (
     theory_power,
     theory_sizes,
 )
+from ._lora_text_judged import accuracy_gain
+from ._lora_text_judged import best_rate as best_rate_of_text
 
 __all__ = ["CLAIMS"]
 
@@ -237,3 +239,15 @@ def _network_gap_in_loss(data, cfg, readout):
     return stats.bounded(
         found.mean, found.standard_error, lower=0, level=0.95, degrees_of_freedom=cfg.toy_seeds - 1
     )
+
+
+@claim(
+    "C4-text",
+    "A pretrained sentence encoder, fine-tuned on sentiment, ends more accurate with B = 0 than with A = 0, "
+    "each at its best rate.",
+    expected="undecided",
+)
+def better_on_text(data, cfg):
+    runs = data["fine_tune"].isel(ratio=0)
+    gain = accuracy_gain(*(best_rate_of_text(runs.sel(init=init)) for init in INITS))
+    return stats.bounded(gain.mean, gain.standard_error, lower=0)

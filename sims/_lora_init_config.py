@@ -109,6 +109,8 @@ class Config:
     """Networks of each width."""
     toy_times: tuple[int, ...] = (20,)
     """Steps after which their losses are compared: multiples of the first, and that of 10."""
+    text_seeds: int = 0
+    """Seeds of a pretrained encoder's fine-tuning on sentiment, a quarter of an hour; 0 leaves it out."""
 
     def validate(self) -> None:
         """Refuse settings that no experiment could run."""
@@ -120,6 +122,7 @@ class Config:
             ("student_problems", 3, 10**4),
             ("student_steps", 10, 10**5),
             ("toy_seeds", 2, 10**4),
+            ("text_seeds", 2 if self.text_seeds else 0, 100),
         ):
             positive_int(getattr(self, name), name, minimum=least, maximum=most)
         first = self.toy_times[0] if self.toy_times else 0

@@ -25,6 +25,8 @@ from theorysim.networks.adapted_encoder import (
 from theorysim.networks.sentence_encoder import load_encoder
 
 FIRST, PIECES, RANK, ALPHA, BATCH = 4, 32, 8, 16.0, 16
+# Geometric means of the two rates, and steps of Adam.
+RATES, STEPS = (3e-4, 1e-3, 3e-3, 1e-2), 150
 
 
 class Problem(NamedTuple):
@@ -38,11 +40,7 @@ class Problem(NamedTuple):
 @lru_cache(1)
 def sentiment_problem() -> Problem:
     """The sentences half way through the encoder; half a minute on two cores."""
-    try:
-        folder = minilm_folder()
-    except FileNotFoundError as error:
-        raise LeftOut(str(error)) from None
-    encoder = load_encoder(folder)
+    encoder = load_encoder(minilm_folder())
     labels = review_labels(movie_reviews())
     tokens = tokenize(labels.sentences)
     rows = np.flatnonzero(tokens.mask.sum(1) <= PIECES)
@@ -78,14 +76,20 @@ def one_training(
     return run._asdict()
 
 
-def fine_tuning(sweep, *, inits, ratios, rates, seeds, steps) -> xr.Dataset:
-    """Trainings over starts, ratios, rates and seeds, the same data in the same order for each seed."""
+def fine_tuning(sweep, *, inits, ratios, seeds) -> xr.Dataset:
+    """Trainings over starts, ratios, rates and seeds, the same data in the same order for each seed.
+
+    Raises:
+        LeftOut: no seeds.
+    """
+    if not seeds:
+        raise LeftOut("--text-seeds 3 asks for it; `theorysim data get minilm` gets the encoder")
     problem, found = sentiment_problem(), []
     tested = dict.fromkeys(("test_loss", "test_accuracy"), ("record",))
     dims = {"loss": ("step",), "margins": ("record", "sentence"), **tested}
     for init in inits:
-        one = partial(one_training, problem=problem, init=init, steps=steps)
-        vary = {"geometric_rate": list(rates), "ratio": list(ratios), "seed": list(range(seeds))}
+        one = partial(one_training, problem=problem, init=init, steps=STEPS)
+        vary = {"geometric_rate": list(RATES), "ratio": list(ratios), "seed": list(range(seeds))}
         # The seeds of a setting at a time: what is finished is kept, and little has to be.
         found.append(sweep(one, vary=vary, dims=dims, batch=seeds))
     runs = xr.concat(found, "init").assign_coords(init=list(inits))

@@ -35,6 +35,7 @@ from ._lora_init_config import (
 from ._lora_init_derived import DERIVED
 from ._lora_init_figures import FIGURES
 from ._lora_init_laws import steps_above_floor
+from ._lora_text import fine_tuning
 
 sim = Sim(
     slug="lora_init",
@@ -57,7 +58,9 @@ sim = Sim(
             toy_widths=(64, 256, 1024, 4096),
             toy_seeds=10,
             toy_times=(20, 100),
+            text_seeds=3,
         ),
+        "text": Config(text_seeds=3),
         "tiny": Config(
             powers=(8, 16, 30),
             problems=3,
@@ -436,6 +439,12 @@ def networks(cfg, key, sweep) -> xr.Dataset:
         found.append(sweep(kernel, vary={"bits": ("seed", bits(key, cfg.toy_seeds))}, dims=dims, batch=1))
     runs = shaped(xr.concat(found, "run"), "run", axes)
     return runs.assign_coords(lr=rates, t=np.arange(runs.sizes["t"]) * every)
+
+
+@sim.experiment
+def fine_tune(cfg, key, sweep) -> xr.Dataset:
+    """A pretrained sentence encoder, fine-tuned on sentiment from either start at one rate."""
+    return fine_tuning(sweep, inits=INITS, ratios=(1.0,), seeds=cfg.text_seeds)
 
 
 register(sim, [*CLAIMS, *DERIVED], FIGURES)
