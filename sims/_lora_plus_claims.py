@@ -1,0 +1,3 @@
+"""Claims."""
+from ._beside import Claims
+CLAIMS = Claims()
