@@ -23,7 +23,7 @@ class Config:
     """Seed of every random number."""
     widths: tuple[int, ...] = (2**7, 2**10, 2**14, 2**20, 2**25, 2**30)
     """Widths n of the exact dynamics."""
-    starts: int = 16
+    starts: int = 32
     """Random starts of the exact dynamics at every width."""
     law_starts: int = 400
     """Starts by the exact law, and as many by drawing the weights, whose losses are compared."""
@@ -35,11 +35,11 @@ class Config:
     """Toy networks, each with data of its own, at every pair of rates."""
     toy_ratios: int = 7
     """Ratios lr_b/lr_a of the map, the powers of 4 from 1 on."""
-    toy_rates: int = 9
-    """Geometric means of both rates, each 2^(1/2) times the one before."""
+    toy_rates: int = 6
+    """Geometric means of both rates, each 2^(1/2) times the one before; the last is (2/n)^(1/2) or less."""
     toy_steps: int = 50
     """Steps of Adam, a multiple of 5."""
-    toy_examples: int = 64
+    toy_examples: int = 128
     """Examples to train on, and as many to test."""
 
     def validate(self) -> None:

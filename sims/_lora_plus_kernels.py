@@ -119,6 +119,23 @@ def settled(lr_a: Any, lr_b: Any, start: Any, *, key, Y, rank, steps) -> Any:
     return path.loss[-1] / path.loss[0]
 
 
+def heavy_ball(lr_a: Any, lr_b: Any, size: Any, start: Any, *, key, Y, rank, momentum, steps) -> Any:
+    """Losses of gradient descent with momentum from P0 = size N(0, I)."""
+    outputs, examples = Y.shape
+    path = adapter_dynamics(
+        jnp.eye(examples),
+        jnp.eye(outputs),
+        Y,
+        size * _from(start, key, examples, rank),
+        jnp.zeros((outputs, rank)),
+        lr_a=lr_a,
+        lr_b=lr_b,
+        momentum=momentum,
+        steps=steps,
+    )
+    return path.loss
+
+
 def at_width(factor: Any, n: Any, start: Any, *, key, Y, rank, pair, steps) -> Any:
     """Losses at width n and rates (a/n, b), where factor factor' = K_in/n."""
     outputs, examples = Y.shape

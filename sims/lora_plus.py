@@ -40,9 +40,8 @@ sim = Sim(
             toy_readouts=("mean_field", "ntk"),
             toy_seeds=10,
             toy_ratios=9,
-            toy_rates=13,
+            toy_rates=9,
             toy_steps=200,
-            toy_examples=128,
         ),
         "tiny": Config(
             starts=4,
@@ -107,20 +106,33 @@ def law_of_steps(cfg, key, sweep) -> xr.Dataset:
     )
 
 
+@sim.experiment
+def splits(cfg, key, sweep) -> xr.Dataset:
+    """Time to a residual of 1 % for one example by gradient flow, over divisions of one final sharpness."""
+    # Gains a and b of A and B with sqrt(b^2 + 4 a b) = 1.
+    split = 2.0 ** np.arange(-10, 11)
+    gain_a = 1 / np.sqrt(split**-2 + 4 / split)
+    gain_b = gain_a / split
+    time = lora_plus.time_to_fraction(EPS, 1.0, 0.0, 1.0, gain_a=gain_a, gain_b=gain_b)
+    return xr.Dataset(
+        {"time": ("split", np.asarray(time)), "time_of_b_alone": -np.log(EPS)}, {"split": split}
+    )
+
+
 # Ratios lr_b/(lr_a n) of the pairs among which the best is looked for.
 SPLITS = 4.0 ** np.arange(-15, 2)
 
 
 @sim.experiment
 def best_of_each(cfg, key, sweep) -> xr.Dataset:
-    """Steps to a residual of 10 % at the best single rate for every width, and at the best pair."""
+    """Steps to a residual of 1 % at the best single rate for every width, and at the best pair."""
     target = problem(16, 16, 1)
     splits = np.unique(np.concatenate([SPLITS, 1 / np.array(cfg.widths, float)]))
     rate = np.linspace(0.04, 1, 25) * target.end_bound
     # The last point trains B alone.
     lr_a = np.append((rate[:, None] / np.sqrt(splits)).ravel(), 0.0)
     lr_b = np.append((rate[:, None] * np.sqrt(splits)).ravel(), 0.5)
-    run = functools.partial(kernels.descent, key=key, Y=target.Y, rank=4, fraction=0.01, steps=60)
+    run = functools.partial(kernels.descent, key=key, Y=target.Y, rank=4, fraction=EPS**2, steps=80)
     vary = {"lr_a": ("point", lr_a), "lr_b": ("point", lr_b), "start": np.arange(cfg.starts)}
     runs = sweep(run, vary=vary).drop_vars(["lr_a", "lr_b"], errors="ignore")
     shape = (len(rate), len(splits), cfg.starts)
@@ -160,9 +172,10 @@ def wishart_factor(rng, n, size):
 @sim.experiment
 def widths(cfg, key, sweep) -> xr.Dataset:
     """Trainings at the rates (a/n, b): with one K_in/n at every width, and with random features."""
-    target, n = problem(3, 8, 3), np.array(cfg.widths, float)
+    # One less than the powers of two, whose products are exact: the same bits at every width would prove less.
+    target, n = problem(3, 8, 3), np.array(cfg.widths, float) - 1
     rng = np.random.default_rng(cfg.seed)
-    random = np.array([[wishart_factor(rng, w, 8) for _ in range(cfg.starts)] for w in cfg.widths])
+    random = np.array([[wishart_factor(rng, w, 8) for _ in range(cfg.starts)] for w in n])
     same = np.broadcast_to(np.eye(8), random.shape)
     factors = np.stack([same, random]).reshape(-1, 8, 8)
     one = functools.partial(kernels.at_width, key=key, Y=target.Y, rank=2, pair=(1.5, 0.3), steps=40)
@@ -187,18 +200,35 @@ def curvature(cfg, key, sweep) -> xr.Dataset:
     rates, sizes = ["one", "two", "two, too large"], np.array([0.01, 1.0])
     split = np.array([1.0, n / 64, n / 64])
     rate = np.array([0.5, 0.5, 1.1]) * target.end_bound / n**0.5
-    one = functools.partial(kernels.sharpness_path, key=key, Y=target.Y, rank=6, steps=400, every=2)
+    one = functools.partial(kernels.sharpness_path, key=key, Y=target.Y, rank=6, steps=400, every=4)
     vary = {
         "gram": ("features", grams),
         "lr_a": ("rates", rate / np.sqrt(split)),
         "lr_b": ("rates", rate * np.sqrt(split)),
         "size": sizes,
-        "start": np.arange(4),
+        "start": np.arange(3),
     }
     runs = sweep(one, vary=vary, dims={"sharpness": ("step",), "loss": ("step",), "gram": ("i", "j")})
     runs = runs.drop_vars(["gram", "lr_a", "lr_b"], errors="ignore")
-    steps = 2 * np.arange(runs.sizes["step"])
+    steps = 4 * np.arange(runs.sizes["step"])
     return runs.assign_coords(features=["alike", "correlated"], rates=rates, step=steps)
+
+
+@sim.experiment
+def twins(cfg, key, sweep) -> xr.Dataset:
+    """Two rates, and one rate with a larger start of A, by gradient descent with momentum."""
+    target, a, b, momentum = problem(3, 8, 3), 0.05, 0.3, 0.9
+    twin = lora_plus.equivalent_setting(a, b, 1.0, 0.0, optimizer="sgd", to="single_rate")
+    one = functools.partial(kernels.heavy_ball, key=key, Y=target.Y, rank=4, momentum=momentum, steps=60)
+    vary = {
+        "lr_a": ("setting", np.array([a, float(twin.lr_a)])),
+        "lr_b": ("setting", np.array([b, float(twin.lr_b)])),
+        "size": ("setting", np.array([1.0, float(twin.std_factor_a)])),
+        "start": np.arange(4),
+    }
+    runs = sweep(one, vary=vary, dims={"value": ("step",)})
+    runs = runs.drop_vars(["lr_a", "lr_b", "size"], errors="ignore").rename(value="loss")
+    return runs.assign_coords(setting=["two rates", "larger start"])
 
 
 @sim.experiment
@@ -219,12 +249,12 @@ def law_of_start(cfg, key, sweep) -> xr.Dataset:
 @sim.experiment
 def linear_map(cfg, key, sweep) -> xr.Dataset:
     """Loss over pairs of rates at several widths, and the best pair by gradient descent through training."""
-    target, steps = problem(16, 16, 1), 12
+    target, steps = problem(16, 16, 1), 6
     P0, Q0 = np.random.default_rng(1).normal(size=(2, 16)), np.zeros((16, 2))
     scaled_a, scaled_b = 2.0 ** np.arange(-2, 12.1, 0.5), 2.0 ** np.arange(-12, 2.1, 0.5)
     first = float((target.Y**2).sum() / 32)
     losses, best = [], []
-    # No powers of two: their products are exact, and the same bits at every width would prove less.
+    # No powers of two: see above.
     widths = np.array([100.0, 1e4, 1e6])
     for n in widths:
         setting = n * np.eye(16), np.eye(16), target.Y, P0, Q0
@@ -240,7 +270,7 @@ def linear_map(cfg, key, sweep) -> xr.Dataset:
 @sim.experiment
 def toy(cfg, key, sweep) -> xr.Dataset:
     """Toy networks trained by Adam over ratios and sizes of the two rates, at several widths."""
-    rate, ratio = 2.0 ** (-3 + 0.5 * np.arange(cfg.toy_rates)), 4.0 ** np.arange(cfg.toy_ratios)
+    rate, ratio = 2.0 ** (0.5 - 0.5 * np.arange(cfg.toy_rates)[::-1]), 4.0 ** np.arange(cfg.toy_ratios)
     found = []
     for readout in cfg.toy_readouts:
         found.append([toy_runs(cfg, key, sweep, readout, n, rate, ratio) for n in cfg.toy_widths])
