@@ -127,9 +127,7 @@ def pair_is_efficient(data, cfg):
     runs = data["powers"]
     found = engine_powers(runs)
     pair = np.flatnonzero((runs.power_a != runs.power_b).values)
-    return stats.within(
-        found.value[:, :, pair], 0.0, found.error[:, :, pair], bias=0.01, resolution=0.4
-    )
+    return stats.within(found.value[:, :, pair], 0.0, found.error[:, :, pair], bias=0.01, resolution=0.4)
 
 
 # Sizes of the toy networks that are followed.
@@ -246,7 +244,9 @@ def slope_in_width(runs, found) -> tuple[float, float]:
 def by_readout(data, judge) -> Verdict:
     """All readouts' verdicts in one."""
     runs = data["toy"]
-    return stats.all_of([judge(runs.sel(readout=name), OUTPUT_GAIN[str(name)]) for name in runs.readout.values])
+    return stats.all_of(
+        [judge(runs.sel(readout=name), OUTPUT_GAIN[str(name)]) for name in runs.readout.values]
+    )
 
 
 @claim(

@@ -183,9 +183,7 @@ def by_exact_law(key, *, X, W_out, Y, rank, lr_a, lr_b, steps):
 
 def by_weights(key, *, X, W_out, Y, rank, lr_a, lr_b, steps):
     """Losses of a training of the weights themselves."""
-    path = dense_adapter_training(
-        key, X, W_out, Y, rank=rank, init="a", lr_a=lr_a, lr_b=lr_b, steps=steps
-    )
+    path = dense_adapter_training(key, X, W_out, Y, rank=rank, init="a", lr_a=lr_a, lr_b=lr_b, steps=steps)
     return {"loss": path.loss, "feature_rms": path.feature_rms}
 
 
