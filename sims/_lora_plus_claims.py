@@ -82,7 +82,7 @@ def predicted_powers(optimizer, init, power_a, power_b, gain_out=0.0) -> np.ndar
 
 
 def inefficiency(powers) -> np.ndarray:
-    """By which power of the width the worst of five is off: factors and output too large, changes too small."""
+    """Power of the width by which the worst is off: factors and output too large, changes too small."""
     return np.max(np.asarray(powers) * np.array([1, 1, 1, -1, -1]), axis=-1)
 
 
@@ -244,15 +244,14 @@ def slope_in_width(runs, found) -> tuple[float, float]:
 def by_readout(data, judge) -> Verdict:
     """All readouts' verdicts in one."""
     runs = data["toy"]
-    return stats.all_of(
-        [judge(runs.sel(readout=name), OUTPUT_GAIN[str(name)]) for name in runs.readout.values]
-    )
+    names = [str(name) for name in runs.readout.values]
+    return stats.all_of([judge(runs.sel(readout=name), OUTPUT_GAIN[name]) for name in names])
 
 
 @claim(
     "C3",
-    r"The best pair of rates of trained networks has $\mathrm{lr}_B\gg\mathrm{lr}_A$: a ratio above 4 at every "
-    "width (training loss of the toy problem, Adam).",
+    "The best pair of rates of trained networks has a much larger rate of B: a ratio above 4 at every width "
+    "(training loss of the toy problem, Adam).",
     expected="undecided",
 )
 def best_ratio_is_large(data, cfg):
@@ -347,9 +346,9 @@ def same_at_every_width(data, cfg):
 
 @claim(
     "D2",
-    r"One rate costs a logarithm: to 1 % in $\frac1D\left[\frac12\ln n+\ln\frac{4|y|}{p_0^2\epsilon}\right]$ "
-    r"steps at the sharpness $D$ of the end, and in a constant with two rates (one example, output and rank; "
-    r"$D=0.02$, closed form within 1 %).",
+    r"One rate costs a logarithm: a residual of 1 % takes $[\frac{1}{2}\log n+\log(4y/p_0^2\epsilon)]/D$ "
+    r"steps at the sharpness $D$ of the end, and a constant with two rates (one example, output and rank; "
+    "$D=0.02$, closed form within 1 %).",
 )
 def a_logarithm(data, cfg):
     runs = data["law_of_steps"].isel(sharpness=0)
@@ -365,8 +364,8 @@ def a_logarithm(data, cfg):
 
 @claim(
     "D2-table",
-    r"At equal sharpness and $\mathrm{lr}_B=4n\,\mathrm{lr}_A$ that is 1.64, 1.85, 2.12, 2.53 times as fast at "
-    r"$n=128$, $1{,}024$, $16{,}384$, $2^{20}$: the \"up to twice\" of the paper.",
+    r"At equal sharpness, with $\mathrm{lr}_B=4n\,\mathrm{lr}_A$, two rates are 1.64, 1.85, 2.12 and 2.53 "
+    "times as fast at $n=128$, 1,024, 16,384 and $2^{20}$: up to twice, as the paper says.",
 )
 def table_of_speed(data, cfg):
     runs = data["law_of_steps"].isel(sharpness=0)
@@ -402,9 +401,9 @@ def best_of_each(data, cfg):
 
 @claim(
     "D3",
-    r"Two rates are one rate with a larger start: LoRA+ is LoRA with A larger by $\sqrt{\mathrm{ratio}}$ (Adam) "
-    r"or $\mathrm{ratio}^{1/4}$ (gradient descent with momentum), step by step, up to rounding: $10^{-9}$ in "
-    r"float64, and $10^{-5}$ in float32 networks over the first 20 steps.",
+    "Two rates are one rate with a larger start: LoRA+ is LoRA with A larger by the root of their ratio "
+    "(Adam), or its fourth root (gradient descent with momentum), step by step, up to rounding: $10^{-9}$ in "
+    "float64, and $10^{-5}$ in float32 networks over the first 20 steps.",
 )
 def twins(data, cfg):
     runs = data["twins"].loss
@@ -419,8 +418,8 @@ def twins(data, cfg):
 @claim(
     "D4",
     r"The end bounds only the product of the rates: the largest $\sqrt{\mathrm{lr}_A\mathrm{lr}_B}$ that "
-    r"converges is $N/(s\sqrt{\lambda(K_{in})}\,|Y|)$, for one rate at every width and for two, within two steps of "
-    "a grid of 2 % (isotropic Grams, start below its own bound).",
+    r"converges is $N/(s\sqrt{n}|Y|)$ for $K_{in}=n$, for one rate at every width and for a pair, within "
+    "two steps of a grid of 2 % (a start that is stable itself).",
 )
 def product_bound(data, cfg):
     runs = data["stability"]
@@ -434,8 +433,8 @@ def product_bound(data, cfg):
 
 @claim(
     "D4-end",
-    "Every fit is at least as sharp as that bound, and trainings from a small start attain it if examples are "
-    "alike (isotropic Grams), with one rate and with two.",
+    "Every fit is at least as sharp as a bound, and trainings from a small start attain it if examples are "
+    "orthogonal and of one norm, with one rate and with two.",
 )
 def end_sharpness(data, cfg):
     runs = data["curvature"].sel(rates=["one", "two"])
@@ -447,21 +446,20 @@ def end_sharpness(data, cfg):
 
 @claim(
     "D5",
-    r"The best pair, found by gradient descent through the training, is the same $(n\,\mathrm{lr}_A,\mathrm{lr}_B)$ "
-    "at every width, and below all pairs of a map around it.",
+    "The best pairs, found by gradient descent through the training from three starts, are the same "
+    r"$(n\,\mathrm{lr}_A,\mathrm{lr}_B)$ at every width, and one has a lower loss than a map of pairs.",
 )
 def best_pair(data, cfg):
     runs = data["linear_map"]
-    rates = runs.best.sel(of=["lr_a", "lr_b"]).values
-    same = stats.within(rates / rates[-1:], 1.0, 0.0, bias=1e-6, resolution=1e-6)
-    mapped = np.nanmin(runs.loss.values, axis=(1, 2))
-    return stats.all_of([same, stats.bounded(runs.best.sel(of="loss").values / mapped, 0.0, upper=1.0)])
+    same = stats.within(runs.best / runs.best.isel(n=-1), 1.0, 0.0, bias=1e-6, resolution=1e-6)
+    least = runs.best.sel(of="loss").min("search").values
+    return stats.all_of([same, stats.bounded(least / runs.loss.min(["a", "b"]).values, 0.0, upper=1.0)])
 
 
 @claim(
     "D6",
-    "A start drawn by its exact law trains like weights drawn at random: losses and sizes of features after 5, "
-    "20 and 40 steps have one distribution (Kolmogorov and Smirnov, 1 % for all six).",
+    "A start drawn by its exact law trains like weights drawn at random: losses and sizes of features after "
+    "5, 20 and 40 steps have one distribution (Kolmogorov and Smirnov, 1 % for all six).",
 )
 def exact_law(data, cfg):
     runs = data["law_of_start"]
@@ -478,12 +476,12 @@ def exact_law(data, cfg):
 
 @claim(
     "D7",
-    "Training both factors pays only where one cannot do it alone: with one example, B alone is fastest at a given "
-    r"sharpness; with rank $r<N$ it ends at the floor $1-r/N$ of the loss, which both pass.",
+    "Training both factors pays only where one cannot do it alone: with one example, B alone is fastest at a "
+    r"given sharpness; with rank $r<N$ it ends at the floor $1-r/N$ of the loss, which both pass.",
 )
 def both_factors(data, cfg):
     one = data["splits"]
-    order = stats.ordered(one.time.values, 0.0)
+    order = stats.ordered(one.time.values, 0.0, increasing=False)
     alone = stats.bounded(one.time.values, 0.0, lower=float(one.time_of_b_alone))
     runs = data["best_of_each"]
     floor = frozen_floor_law(4, 16).mean

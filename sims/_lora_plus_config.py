@@ -33,10 +33,10 @@ class Config:
     """Their readouts: weights of size 1/n ("mean_field") or n^-1/2 ("ntk")."""
     toy_seeds: int = 8
     """Toy networks, each with data of its own, at every pair of rates."""
-    toy_ratios: int = 7
+    toy_ratios: int = 8
     """Ratios lr_b/lr_a of the map, the powers of 4 from 1 on."""
     toy_rates: int = 6
-    """Geometric means of both rates, each 2^(1/2) times the one before; the last is (2/n)^(1/2) or less."""
+    """Geometric means of both rates, each 2^(1/2) times the one before; the last is (2/n)^(1/2)."""
     toy_steps: int = 50
     """Steps of Adam, a multiple of 5."""
     toy_examples: int = 128

@@ -20,7 +20,7 @@ from ._lora_plus_claims import (
     speed_of_pairs,
     stable_settings,
 )
-from ._lora_plus_config import EPS, problem
+from ._lora_plus_config import EPS
 
 __all__ = ["FIGURES"]
 
@@ -41,25 +41,28 @@ def edges(centres) -> np.ndarray:
 
 
 def loss_over_rates(data, cfg):
-    r"""Loss after six steps over pairs of rates at three widths, in units of the loss at the start.
+    r"""Loss after 15 steps over pairs of rates at three widths, in units of the loss at the start.
 
-    Exact dynamics: 16 examples and outputs, rank 2, a target of rank 1, isotropic Gram matrices. In
-    $(n\,\mathrm{lr}_A,\mathrm{lr}_B)$ the map is the same at every width (diverged: grey), and so is the best
-    pair (star, found by gradient descent through the training). One rate for both is the white line, which
-    moves away from it. Dashed: the bound on the product of the rates that the end of training sets.
+    Exact dynamics: 16 correlated examples, 16 outputs, rank 2, a target of rank 1. In
+    $(n\,\mathrm{lr}_A,\mathrm{lr}_B)$ the map is the same at every width (diverged: grey), and so are the
+    best pairs (stars, found by gradient descent through the training from three starts): a valley along which
+    the product is fixed. One rate for both is the white line. Dashed: the bound on the product that the end of
+    training sets.
     """
     runs = data["linear_map"]
-    bound = problem(16, 16, 1).end_bound
+    bound = float(runs.end_bound)
     figure, axes = new_figure(1, 3, width=13.0, height=4.3, sharey=True)
     a, b = runs.a.values, runs.b.values
     for ax, n in zip(axes, runs.n.values, strict=True):
         z = np.log10(runs.loss.sel(n=n).transpose("b", "a").values)
         ax.set_facecolor(MISSING)
-        shown = ax.pcolormesh(edges(a), edges(b), z, cmap="cividis", vmin=-4, vmax=0, rasterized=True)
+        shown = ax.pcolormesh(edges(a), edges(b), z, cmap="cividis", vmin=-2.5, vmax=0, rasterized=True)
         ax.plot(a, a / n, color="white", lw=2, label="one rate")
         ax.plot(a, bound**2 / a, color=PALETTE[5], ls="--", lw=1.6, label="end bound")
         best = runs.best.sel(n=n)
-        ax.plot(best[0], best[1], "*", color=PALETTE[1], ms=15, mec="white", mew=0.8, label="best pair")
+        ax.plot(
+            best[:, 0], best[:, 1], "*", color=PALETTE[1], ms=14, mec="white", mew=0.8, label="best pairs"
+        )
         ax.set(
             xscale="log",
             yscale="log",
@@ -81,17 +84,19 @@ def steps_to_one_percent(data, cfg):
     r"""Steps to a residual of 1 % against the width, with one rate and with two.
 
     Left: one example, output and rank, times the sharpness $D$ of the end: gradient descent (points) and
-    gradient flow in closed form (lines), with its asymptote $\ln(n)/2+\ln(4/\epsilon)$ (dotted). Right: how
-    many times as fast two rates are: at equal sharpness (line), and with both sides at their own best rates
-    (points, mean and 95 % over random starts; 16 examples and outputs, rank 4, a target of rank 1).
+    gradient flow in closed form (lines), with its asymptote $\log(n)/2+\log(4/\epsilon)$ (dotted). Middle:
+    the same time for all divisions of one sharpness between the factors; one rate at width $n$ is the division
+    $1/n$, and B alone is fastest (dashed). Right: how many times as fast two rates are: at equal sharpness
+    (line), and with both sides at their own best rates (points, mean and 95 % over random starts; 16 examples
+    and outputs, rank 4, a target of rank 1).
     """
     runs = data["law_of_steps"]
-    figure, (left, right) = new_figure(1, 2, width=11.0, height=4.2)
+    figure, (left, middle, right) = new_figure(1, 3, width=14.5, height=4.2)
     n = runs.n.values
     fine = np.geomspace(n[0], n[-1], 100)
     rate = 1 / np.sqrt(1 + 4 * fine)
     one = lora_plus.time_to_fraction(EPS, 1.0, 0.0, 1.0, gain_a=rate * fine, gain_b=rate)
-    two = runs.closed.sel(rates="two").values[0, 0]
+    two = float((runs.closed * runs.sharpness).sel(rates="two").isel(sharpness=0, n=0))
     theory_line(left, fine, one, color=PALETTE[0], label="one rate, closed form")
     theory_line(left, fine, np.full(100, two), color=PALETTE[1], label=r"$\mathrm{lr}_B=4n\,\mathrm{lr}_A$")
     theory_line(left, fine, np.log(fine) / 2 + np.log(4 / EPS), color=GREY, linestyle=":", label="asymptote")
@@ -100,8 +105,21 @@ def steps_to_one_percent(data, cfg):
             time = D * runs.steps.sel(sharpness=D, rates=name).values
             label = f"descent, D = {D:g}" if name == "one" else None
             left.plot(n, time, marker, color=color, mec="white", mew=0.6, ms=7, label=label)
-    left.set(xscale="log", xlabel="width $n$", ylabel="$D$ · steps to a residual of 1 %", ylim=(0, None))
-    left.legend(loc="lower right", bbox_to_anchor=(1.0, 0.33))
+    left.set(xscale="log", xlabel="width $n$", ylabel="$D$ · steps to a residual of 1 %", ylim=(0, 28))
+    left.legend(loc="upper left", fontsize=8.5)
+    splits = data["splits"]
+    theory_line(middle, splits.split, splits.time, color=PALETTE[2], label="gradient flow")
+    middle.axhline(float(splits.time_of_b_alone), color=GREY, ls="--", lw=1.2, label="B alone")
+    exact = np.interp(-np.log(n), np.log(splits.split), splits.time)
+    middle.plot(1 / n, exact, "o", color=PALETTE[0], mec="white", label="one rate, the widths on the left")
+    middle.plot(4, two, "o", color=PALETTE[1], mec="white", ms=7, label=r"$\mathrm{lr}_B=4n\,\mathrm{lr}_A$")
+    middle.set(
+        xscale="log",
+        xlabel=r"$\mathrm{lr}_B/(n\,\mathrm{lr}_A)$",
+        ylabel="$D$ · time to a residual of 1 %",
+        ylim=(0, None),
+    )
+    middle.legend(loc="lower left")
     found = speed_of_pairs(data["best_of_each"], cfg.widths)
     theory_line(right, fine, np.asarray(one) / two, color=PALETTE[0], label="at equal sharpness")
     measured_points(right, n, found.value, found.error, color=PALETTE[2], label="each at its best rates")
@@ -117,9 +135,9 @@ def powers_of_the_width(data, cfg):
     Left: exact dynamics, four steps at the single rate $n^c$; drawn is the power of the width by which the
     worst of factors and output (too large) and of the two changes of the output (too small) is off. Lines:
     the recursion of the powers, up to the largest stable rate; points: measured at widths up to
-    $2^{30}$. The pair $(1/n,1)$ is off by nothing (star). Middle and right: toy networks
-    trained by Adam (readout mean-field), five steps into training, geometric means with 95 % bars, and lines of the
-    predicted power.
+    $2^{30}$. The pair $(1/n,1)$ is off by nothing (star). Middle and right: toy networks trained by Adam
+    (mean-field readout), five steps into training, geometric means with 95 % bars, and lines of the predicted
+    power.
     """
     figure, axes = new_figure(1, 3, width=14.0, height=4.3)
     runs = data["powers"]
@@ -139,6 +157,7 @@ def powers_of_the_width(data, cfg):
             line,
             inefficiency(predicted_powers(optimizer, init, line, line)),
             color=PALETTE[color],
+            linestyle=(0, (4, 3)) if color == 1 else "-",
             label=f"{names[optimizer]}, {names[init]}",
         )
         measured_points(axes[0], c, inefficiency(found.value[i, j, at]), 0.0, color=PALETTE[color])
@@ -177,8 +196,8 @@ def powers_of_the_width(data, cfg):
 def equivalence(data, cfg):
     r"""Two rates (lines) and their twin with one rate and a larger start of A (markers): the same losses.
 
-    Left: gradient descent with momentum 0.9, ratio 6, three random starts; A is larger by $6^{1/4}$. Right: toy
-    networks trained by Adam at $\mathrm{lr}_B=(n/4)\mathrm{lr}_A$, one network per width; A is larger by
+    Left: gradient descent with momentum 0.9, ratio 6, three random starts; A is larger by $6^{1/4}$. Right:
+    toy networks trained by Adam at $\mathrm{lr}_B=(n/4)\mathrm{lr}_A$, one network per width; A is larger by
     $\sqrt{n/4}$.
     """
     figure, (left, right) = new_figure(1, 2, width=11.0, height=4.2)
@@ -202,13 +221,13 @@ def equivalence(data, cfg):
 
 
 def sharpness_in_training(data, cfg):
-    r"""Sharpness along the training, in units in which every fit is above 1 (the bound) at half the largest rate.
+    r"""Sharpness along the training, and the bound on that of every fit.
 
-    Exact dynamics at $n=2^{16}$, six examples, four outputs, rank 6, one random start per line. Dashed: the bound on
-    the sharpness of any fit. Left: orthogonal examples; a small start ends on the bound, with one rate and
-    with two, a start of size 1 with two rates ends above. Right: correlated examples, for which the bound is
-    not attained. Dotted: 2, beyond which gradient descent is unstable; vermilion: rates whose product is 20 %
-    beyond the bound: the bound is 2.2, and the training diverges instead of settling.
+    Exact dynamics at $n=2^{16}$, six examples, four outputs, rank 6, one random start per line, at half the
+    largest $\sqrt{\mathrm{lr}_A\mathrm{lr}_B}$. Left: orthogonal examples; a small start ends on the bound
+    (dashed) with one rate and with two, a start of size 1 with two rates ends above. Right: correlated
+    examples, for which the bound is not attained. Dotted: 2, above which gradient descent does not settle.
+    Vermilion: rates 10 % beyond the largest, where every fit is above 2.2: the training diverges.
     """
     runs = data["curvature"].isel(start=0)
     figure, axes = new_figure(1, 2, width=11.0, height=4.4, sharey=True)
@@ -226,7 +245,7 @@ def sharpness_in_training(data, cfg):
         least = float(runs.least.sel(features=features, rates="one", size=1.0))
         ax.axhline(least, color=GREY, ls="--", lw=1.4, label="bound on every fit")
         ax.axhline(2, color="black", ls=":", lw=1.4, label="stable below 2")
-        ax.set(xlabel="step", title=f"{features} examples", ylim=(0, 3.5), xlim=(0, 160))
+        ax.set(xlabel="step", title=f"{features} examples", ylim=(0, 3.5), xlim=(0, 120))
     axes[0].set_ylabel("sharpness")
     axes[1].legend(loc="upper right", fontsize=8.5)
     return figure
@@ -235,9 +254,9 @@ def sharpness_in_training(data, cfg):
 def toy_map(data, cfg):
     r"""Training loss of toy networks after all steps over the ratio of the two rates and their product.
 
-    Mean logarithm over networks, Adam, three widths, mean-field readout; the left column is LoRA with one rate. Star:
-    the best pair. The dashed line is the ratio $n/4$ of the efficient pair that is followed elsewhere: ratios
-    far beyond it do not train, and the best losses lie on a plateau below it.
+    Mean logarithm over networks, Adam, three widths, mean-field readout; the left column is LoRA with one
+    rate. Star: the best pair. The dashed line is the ratio $n/4$ of the pair that is followed in other
+    figures. Ratios far beyond it do not train; below it lies a plateau.
     """
     runs = data["toy"].isel(readout=0)
     widths = runs.width.values[:: max(1, (len(runs.width) - 1) // 2)][:3]
@@ -263,9 +282,10 @@ def toy_map(data, cfg):
 def gain_in_networks(data, cfg):
     r"""What two rates gain over one in toy networks.
 
-    Left: training loss at the best product for every ratio, relative to that of one rate (ratio 1), mean over networks
-    and 95 % bars of the paired difference at those rates. Right: the best pair against the best single rate,
-    each network judged at the rates that are best for the others; above 0 two rates win.
+    Left: training loss at the best product for every ratio, relative to that of one rate (ratio 1), geometric
+    mean over networks with 95 % bars of the paired difference at those rates. Right: the best pair against
+    the best single rate, each network judged at the rates that are best for the others; above 0 two rates
+    win.
     """
     figure, (left, right) = new_figure(1, 2, width=11.0, height=4.2)
     runs = data["toy"].isel(readout=0)
@@ -304,11 +324,12 @@ def gain_in_networks(data, cfg):
 def width_and_law(data, cfg):
     r"""Three checks of the exact dynamics.
 
-    Left: at rates $(a/n,b)$ a layer of finite width with random features differs from one of infinite width by
-    $n^{-1/2}$ (root mean square of the log loss after 5, 20 and 40 steps, 95 % bars, lines of slope $-1/2$). Middle:
-    distribution of the loss after 5, 20 and 40 steps, for starts drawn by their exact law (lines) and for
-    weights drawn at random (dashed). Right: loss that is left after 1,500 steps against the product of the
-    rates over its bound, one rate at several widths and one pair, four starts each; diverged at the top.
+    Left: at rates $(a/n,b)$ a layer of finite width with random features differs from one of infinite width
+    by $n^{-1/2}$ (root mean square of the log loss after 5, 20 and 40 steps, 95 % bars, lines of slope
+    $-1/2$). Middle: distribution of the loss after 5, 20 and 40 steps, for starts drawn by their exact law
+    (lines) and for weights drawn at random (dashed). Right: loss that is left after 1,500 steps against the
+    size of the rates over its bound, one rate at several widths and one pair, four starts each; diverged at
+    the top.
     """
     figure, axes = new_figure(1, 3, width=14.0, height=4.2)
     runs = data["widths"].loss
@@ -348,7 +369,7 @@ def width_and_law(data, cfg):
         xlabel=r"$\sqrt{\mathrm{lr}_A\mathrm{lr}_B}$ over its bound",
         ylabel="loss / loss at the start",
     )
-    axes[2].legend(loc="center left", fontsize=8.5)
+    axes[2].legend(loc="lower right", fontsize=8.5)
     return figure
 
 

@@ -67,7 +67,7 @@ def sizes_by_sgd(power_a: Any, power_b: Any, n: Any, a_random: Any, start: Any, 
 
 
 def crossing(loss, fraction):
-    """Steps until the loss is this fraction of the first, between steps on a logarithmic scale; or infinity."""
+    """Steps until the loss is this fraction of the first, by logarithms between steps; infinity if never."""
     height = jnp.log(loss / loss[0]) - jnp.log(fraction)
     below = height <= 0
     after = jnp.argmax(below)

@@ -1,9 +1,9 @@
 """Two learning rates for low-rank adapters: exact dynamics at widths up to 2^30 beside trained toy networks.
 
 Powers of the width show that one rate for both factors is never efficient and that (1/n, 1) is; steps to a
-residual of 1 % show how little or much that costs; stability bounds the product of the two rates only; and two
-rates are the same as one rate with a larger start. Toy networks are trained by Adam over a map of rates at
-several widths; the paper's claims are judged.
+residual of 1 % show how little or much that costs; stability bounds the product of the two rates only; and
+two rates are the same as one rate with a larger start. Toy networks are trained by Adam over a map of rates
+at several widths; the paper's claims are judged.
 """
 
 import functools
@@ -15,6 +15,7 @@ import xarray as xr
 
 from theorysim import lora_plus
 from theorysim.lab import Paper, Sim
+from theorysim.numerics.low_rank import minimum_sharpness
 
 from . import _lora_plus_kernels as kernels
 from ._beside import register
@@ -73,7 +74,7 @@ def powers(cfg, key, sweep) -> xr.Dataset:
         "start": np.arange(cfg.starts),
     }
     found = []
-    for name, one in (("adam", kernels.sizes_by_adam), ("sgd", kernels.sizes_by_sgd)):
+    for one in (kernels.sizes_by_adam, kernels.sizes_by_sgd):
         runs = sweep(functools.partial(one, key=key), vary=vary)
         found.append(runs.drop_vars("a_random", errors="ignore"))
     return xr.concat(found, "optimizer").assign_coords(
@@ -110,10 +111,9 @@ def law_of_steps(cfg, key, sweep) -> xr.Dataset:
 def splits(cfg, key, sweep) -> xr.Dataset:
     """Time to a residual of 1 % for one example by gradient flow, over divisions of one final sharpness."""
     # Gains a and b of A and B with sqrt(b^2 + 4 a b) = 1.
-    split = 2.0 ** np.arange(-10, 11)
-    gain_a = 1 / np.sqrt(split**-2 + 4 / split)
-    gain_b = gain_a / split
-    time = lora_plus.time_to_fraction(EPS, 1.0, 0.0, 1.0, gain_a=gain_a, gain_b=gain_b)
+    split = 2.0 ** np.arange(-32, 13)
+    gain_b = 1 / np.sqrt(1 + 4 / split)
+    time = lora_plus.time_to_fraction(EPS, 1.0, 0.0, 1.0, gain_a=gain_b / split, gain_b=gain_b)
     return xr.Dataset(
         {"time": ("split", np.asarray(time)), "time_of_b_alone": -np.log(EPS)}, {"split": split}
     )
@@ -172,7 +172,7 @@ def wishart_factor(rng, n, size):
 @sim.experiment
 def widths(cfg, key, sweep) -> xr.Dataset:
     """Trainings at the rates (a/n, b): with one K_in/n at every width, and with random features."""
-    # One less than the powers of two, whose products are exact: the same bits at every width would prove less.
+    # One less than powers of two, whose products are exact: the same bits at every width would prove less.
     target, n = problem(3, 8, 3), np.array(cfg.widths, float) - 1
     rng = np.random.default_rng(cfg.seed)
     random = np.array([[wishart_factor(rng, w, 8) for _ in range(cfg.starts)] for w in n])
@@ -190,17 +190,21 @@ def widths(cfg, key, sweep) -> xr.Dataset:
     return xr.Dataset({"loss": (dims, loss)}, {"features": ["same", "random"], "n": n})
 
 
+def correlated(examples, length) -> np.ndarray:
+    """Gram matrix of examples of norm 1 whose correlation falls exponentially with their distance."""
+    at = np.arange(examples)
+    return np.exp(-np.abs(at[:, None] - at) / length)
+
+
 @sim.experiment
 def curvature(cfg, key, sweep) -> xr.Dataset:
-    """Sharpness along the training, from starts of two sizes, for alike and for correlated examples."""
+    """Sharpness along the training, from starts of two sizes, for orthogonal and for correlated examples."""
     target, n = problem(4, 6, 4), 2.0**16
-    spread = np.linspace(0, 1, 6)
-    near = np.exp(-np.abs(spread[:, None] - spread) / 0.3)
-    grams = np.stack([n * np.eye(6), n * near])
+    grams = n * np.stack([np.eye(6), correlated(6, 1.5)])
     rates, sizes = ["one", "two", "two, too large"], np.array([0.01, 1.0])
     split = np.array([1.0, n / 64, n / 64])
     rate = np.array([0.5, 0.5, 1.1]) * target.end_bound / n**0.5
-    one = functools.partial(kernels.sharpness_path, key=key, Y=target.Y, rank=6, steps=400, every=4)
+    one = functools.partial(kernels.sharpness_path, key=key, Y=target.Y, rank=6, steps=200, every=2)
     vary = {
         "gram": ("features", grams),
         "lr_a": ("rates", rate / np.sqrt(split)),
@@ -210,8 +214,8 @@ def curvature(cfg, key, sweep) -> xr.Dataset:
     }
     runs = sweep(one, vary=vary, dims={"sharpness": ("step",), "loss": ("step",), "gram": ("i", "j")})
     runs = runs.drop_vars(["gram", "lr_a", "lr_b"], errors="ignore")
-    steps = 4 * np.arange(runs.sizes["step"])
-    return runs.assign_coords(features=["alike", "correlated"], rates=rates, step=steps)
+    steps = 2 * np.arange(runs.sizes["step"])
+    return runs.assign_coords(features=["orthogonal", "correlated"], rates=rates, step=steps)
 
 
 @sim.experiment
@@ -249,7 +253,7 @@ def law_of_start(cfg, key, sweep) -> xr.Dataset:
 @sim.experiment
 def linear_map(cfg, key, sweep) -> xr.Dataset:
     """Loss over pairs of rates at several widths, and the best pair by gradient descent through training."""
-    target, steps = problem(16, 16, 1), 6
+    target, gram, eye, steps = problem(16, 16, 1), correlated(16, 2.0), np.eye(16), 15
     P0, Q0 = np.random.default_rng(1).normal(size=(2, 16)), np.zeros((16, 2))
     scaled_a, scaled_b = 2.0 ** np.arange(-2, 12.1, 0.5), 2.0 ** np.arange(-12, 2.1, 0.5)
     first = float((target.Y**2).sum() / 32)
@@ -257,12 +261,17 @@ def linear_map(cfg, key, sweep) -> xr.Dataset:
     # No powers of two: see above.
     widths = np.array([100.0, 1e4, 1e6])
     for n in widths:
-        setting = n * np.eye(16), np.eye(16), target.Y, P0, Q0
+        setting = n * gram, eye, target.Y, P0, Q0
         losses.append(np.asarray(lora_plus.loss_map(scaled_a / n, scaled_b, *setting, steps=steps)) / first)
-        found = lora_plus.best_rates(*setting, steps=steps, start=(8.0 / n, 0.25))
-        best.append([float(found.lr_a) * n, float(found.lr_b), float(found.loss) / first])
+        starts = [(8.0 / n, 0.25), (30.0 / n, 0.1), (100.0 / n, 0.02)]
+        tries = [lora_plus.best_rates(*setting, steps=steps, start=start) for start in starts]
+        best.append([[float(x.lr_a) * n, float(x.lr_b), float(x.loss) / first] for x in tries])
     return xr.Dataset(
-        {"loss": (("n", "a", "b"), np.array(losses)), "best": (("n", "of"), np.array(best))},
+        {
+            "loss": (("n", "a", "b"), np.array(losses)),
+            "best": (("n", "search", "of"), np.array(best)),
+            "end_bound": 2 / float(minimum_sharpness(gram, eye, target.Y, lr_a=1.0, lr_b=1.0)),
+        },
         {"n": widths, "a": scaled_a, "b": scaled_b, "of": ["lr_a", "lr_b", "loss"]},
     )
 
