@@ -107,14 +107,16 @@ def one_rate_is_inefficient(data, cfg):
     off = np.where(np.isnan(off), np.inf, off)
     worst = np.unravel_index(int(off.argmin()), off.shape)
     error = np.nanmax(found.error[worst[0], worst[1], one[worst[2]]])
-    parts = [stats.bounded(off.min(), error, lower=1 / 3, resolution=0.1)]
+    freedom = cfg.starts - 1
+    parts = [stats.bounded(off.min(), error, lower=1 / 3, resolution=0.1, degrees_of_freedom=freedom)]
     for i, optimizer in enumerate(runs.optimizer.values):
         for j, init in enumerate(runs.init.values):
             at = stable_settings(runs, optimizer, init)
             predicted = predicted_powers(optimizer, init, runs.power_a.values[at], runs.power_b.values[at])
             value, errors = found.value[i, j, at], found.error[i, j, at]
             # Where two terms of a sum have nearly the same power, the widths are too small to tell.
-            parts.append(stats.within(value, predicted, errors, bias=0.1, resolution=0.4, level=0.9975))
+            allowed = {"bias": 0.1, "resolution": 0.4, "level": 0.9975, "degrees_of_freedom": freedom}
+            parts.append(stats.within(value, predicted, errors, **allowed))
     return stats.all_of(parts)
 
 
@@ -127,7 +129,8 @@ def pair_is_efficient(data, cfg):
     runs = data["powers"]
     found = engine_powers(runs)
     pair = np.flatnonzero((runs.power_a != runs.power_b).values)
-    return stats.within(found.value[:, :, pair], 0.0, found.error[:, :, pair], bias=0.01, resolution=0.4)
+    allowed = {"bias": 0.01, "resolution": 0.4, "degrees_of_freedom": cfg.starts - 1}
+    return stats.within(found.value[:, :, pair], 0.0, found.error[:, :, pair], **allowed)
 
 
 # Sizes of the toy networks that are followed.
@@ -190,7 +193,7 @@ def pair_is_efficient_in_networks(data, cfg):
 
 def log_losses(runs, name="loss") -> np.ndarray:
     """Logarithms of the last losses, (width, rate, ratio, seed); a diverged one is that of the start."""
-    table = runs[name].transpose("width", "rate", "ratio", "seed", "record").values
+    table = runs[name].transpose("width", "rate", "ratio", "seed", "record").values.astype(float)
     last = table[..., -1]
     return np.log(np.where(np.isnan(last), table[..., 0], last))
 
@@ -340,7 +343,9 @@ def same_at_every_width(data, cfg):
     parts = [stats.within(same / same.isel(n=-1), 1.0, 0.0, bias=1e-9, resolution=1e-9)]
     apart = np.abs(np.log(runs.loss.sel(features="random") / same)).isel(step=20)
     fit = measured_exponents(apart.transpose("start", "n").values, runs.n.values)
-    parts.append(stats.within(fit.slope, -0.5, fit.standard_error, bias=0.02, resolution=0.2))
+    freedom = cfg.starts - 1
+    allowed = {"bias": 0.02, "resolution": 0.2, "degrees_of_freedom": freedom}
+    parts.append(stats.within(fit.slope, -0.5, fit.standard_error, **allowed))
     return stats.all_of(parts)
 
 
@@ -393,9 +398,11 @@ def best_of_each(data, cfg):
     found = speed_of_pairs(data["best_of_each"], cfg.widths)
     runs = data["law_of_steps"].isel(sharpness=0)
     equal = (runs.closed.sel(rates="one") / runs.closed.sel(rates="two")).values
-    less = stats.bounded(found.value, found.error, upper=equal)
+    freedom = cfg.starts - 1
+    less = stats.bounded(found.value, found.error, upper=equal, degrees_of_freedom=freedom)
     # The same starts at every width: errors of neighbours move together, and this is conservative.
-    more = stats.ordered(found.value[[0, len(equal) // 2, -1]], found.error[[0, len(equal) // 2, -1]])
+    some = [0, len(equal) // 2, -1]
+    more = stats.ordered(found.value[some], found.error[some], degrees_of_freedom=freedom)
     return stats.all_of([less, more])
 
 
@@ -464,10 +471,10 @@ def best_pair(data, cfg):
 def exact_law(data, cfg):
     runs = data["law_of_start"]
     pairs = [runs[name].isel(step=t) for name in ("loss", "feature_rms") for t in (5, 20, 40)]
-    distances = [float(ks_2samp(*pair.transpose("start", ...).values)[0]) for pair in pairs]
+    distances = [np.asarray(ks_2samp(*pair.transpose("start", ...).values))[0] for pair in pairs]
     count = runs.sizes["replica"]
     allowed = math.sqrt(-math.log(0.01 / (2 * len(pairs))) / count)
-    verdict = stats.bounded(max(distances), 0.0, upper=allowed)
+    verdict = stats.bounded(float(max(distances)), 0.0, upper=allowed)
     if verdict.status == "confirmed" and allowed > 0.2:
         detail = f"only a distance above {allowed:.2f} was detectable, 0.2 required"
         return verdict._replace(status="undecided", detail=detail)
@@ -486,6 +493,13 @@ def both_factors(data, cfg):
     runs = data["best_of_each"]
     floor = frozen_floor_law(4, 16).mean
     found = stats.mean_and_error(runs.rest_of_b_alone.values)
-    stuck = stats.within(found.mean, floor, found.standard_error, bias=0.005, resolution=0.15)
+    stuck = stats.within(
+        found.mean,
+        floor,
+        found.standard_error,
+        bias=0.005,
+        resolution=0.15,
+        degrees_of_freedom=cfg.starts - 1,
+    )
     both = stats.bounded(runs.rest.min(["rate", "split"]).values, 0.0, upper=0.01 * floor)
     return stats.all_of([stuck, order, alone, both])

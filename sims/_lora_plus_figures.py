@@ -45,9 +45,9 @@ def loss_over_rates(data, cfg):
 
     Exact dynamics: 16 correlated examples, 16 outputs, rank 2, a target of rank 1. In
     $(n\,\mathrm{lr}_A,\mathrm{lr}_B)$ the map is the same at every width (diverged: grey), and so are the
-    best pairs (stars, found by gradient descent through the training from three starts): a valley along which
-    the product is fixed. One rate for both is the white line. Dashed: the bound on the product that the end of
-    training sets.
+    best pairs (stars, found by gradient descent through the training from three starts): a valley along
+    which the product is fixed. One rate for both is the white line. Dashed: the bound on the product that
+    the end of training sets.
     """
     runs = data["linear_map"]
     bound = float(runs.end_bound)
@@ -85,7 +85,7 @@ def steps_to_one_percent(data, cfg):
 
     Left: one example, output and rank, times the sharpness $D$ of the end: gradient descent (points) and
     gradient flow in closed form (lines), with its asymptote $\log(n)/2+\log(4/\epsilon)$ (dotted). Middle:
-    the same time for all divisions of one sharpness between the factors; one rate at width $n$ is the division
+    the same for all divisions of one sharpness between the factors; one rate at width $n$ is the division
     $1/n$, and B alone is fastest (dashed). Right: how many times as fast two rates are: at equal sharpness
     (line), and with both sides at their own best rates (points, mean and 95 % over random starts; 16 examples
     and outputs, rank 4, a target of rank 1).
@@ -182,7 +182,15 @@ def powers_of_the_width(data, cfg):
                 mean, error = logs.mean(0), logs.std(0, ddof=1) / len(logs) ** 0.5
                 text = label if len(lines) == 1 else f"{label}: {'AB'[k - 1]} moves"
                 value = np.exp(mean)
-                measured_points(ax, n, value, value * error, color=PALETTE[color], label=text, fmt=marker)
+                measured_points(
+                    ax,
+                    n * 1.03 ** (color - 1),
+                    value,
+                    value * error,
+                    color=PALETTE[color],
+                    label=text,
+                    fmt=marker,
+                )
                 power = predicted[color, k]
                 fit = np.exp(mean.mean() + power * (np.log(n) - np.log(n).mean()))
                 theory_line(ax, n, fit, color=PALETTE[color], linestyle=style, lw=1.2)
