@@ -1,15 +1,11 @@
 """The side of neural-tangents: run by the Python of its own environment, which has neither us nor our JAX.
 
-    python -I _neural_tangents_worker.py TASK FOLDER
-
-reads inputs.npz in the folder and then one word a line: "call" computes, "save" writes results.npz. Each is
-answered by "done". The network is that of `theorysim.networks.resnet` with ReLU and equal branch scales
+The network is that of `theorysim.networks.resnet` with ReLU and equal branch scales
 alpha; its readout gives the NTK the share q_L, as in ours.
 """
 
 import sys
 import types
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -62,21 +58,10 @@ def regression(x, y, new, noise, depth, alpha, layers):
     return lambda: {"scores": predict(compiled(x, None, get="ntk"), compiled(new, x, get="ntk"))}
 
 
-def main():
-    """Load, then compute when asked."""
-    task, folder = {"kernels": kernels, "regression": regression}[sys.argv[1]], Path(sys.argv[2])
-    with np.load(folder / "inputs.npz") as inputs:
-        jax.config.update("jax_enable_x64", inputs["x"].dtype == np.float64)
-        call = task(**inputs)
-    results = {}
-    print("done", flush=True)
-    for line in sys.stdin:
-        if line == "call\n":
-            results = jax.block_until_ready(call())
-        else:
-            np.savez(folder / "results.npz", **results)
-        print("done", flush=True)
+def prepare(inputs):
+    """Compute in the precision of the inputs."""
+    jax.config.update("jax_enable_x64", inputs["x"].dtype == np.float64)
 
 
-if __name__ == "__main__":
-    main()
+TASKS = {"kernels": kernels, "regression": regression}
+finish = jax.block_until_ready

@@ -11,7 +11,7 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks._neural_tangents import Missing, Peer, environment
+from benchmarks._peers import NEURAL_TANGENTS, Missing, Peer
 from benchmarks.harness import Comparison, benchmark, close, first_call_seconds
 from theorysim.data import digits
 from theorysim.width_depth import InfiniteResNetClassifier, kernels, schedule
@@ -35,7 +35,7 @@ def our_kernels(*x, **options):
 def with_peer(ours, agree, task, **inputs):
     """Our side against a process of neural-tangents; without a baseline if that cannot be had."""
     try:
-        peer = Peer(task, **inputs, **LAYERS)
+        peer = Peer(NEURAL_TANGENTS, task, **inputs, **LAYERS)
     except Missing as error:
         return Comparison(ours, note=str(error))
     check = functools.partial(_check, agree, peer)
@@ -62,7 +62,7 @@ def first_calls(name, baseline_processes):
     first = functools.partial(first_call_seconds, "width_depth", name)
     ours = functools.partial(first, "ours")
     try:
-        environment()
+        NEURAL_TANGENTS.python()
     except Missing as error:
         return Comparison(ours, unit="s", note=str(error))
     return Comparison(ours, functools.partial(first, "baseline", baseline_processes), unit="s")

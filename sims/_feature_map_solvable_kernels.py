@@ -10,10 +10,10 @@ import optax
 from flax import nnx
 
 from theorysim import feature_map as fm
-from theorysim.feature_map.symmetric import eigh
 from theorysim.networks.mlp import MLP, fan_in_stds
 from theorysim.networks.train import functional, train
 from theorysim.numerics.products import matmul
+from theorysim.numerics.symmetric import eigh
 
 
 def linear_network(scale, orthogonal, key, *, strengths, inputs, width, num_steps, record_every, rate):

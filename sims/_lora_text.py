@@ -63,7 +63,7 @@ def one_training(
 ) -> dict[str, Any]:
     """Train at lr_a = rate/sqrt(ratio), lr_b = rate sqrt(ratio); a seed fixes start and order of the data."""
     root = jnp.sqrt(ratio)
-    options: Any = {"init": init, "steps": steps, "batch_size": BATCH, "record_every": steps // 2}
+    options: Any = {"init": init, "steps": steps, "batch_size": BATCH}
     run = adapted_encoder_training(
         jax.random.key(seed),
         problem.top,
@@ -81,10 +81,12 @@ def one_training(
 def fine_tuning(sweep, *, inits, ratios, rates, seeds, steps) -> xr.Dataset:
     """Trainings over starts, ratios, rates and seeds, the same data in the same order for each seed."""
     problem, found = sentiment_problem(), []
-    dims = {"loss": ("step",), "test_loss": ("record",), "test_accuracy": ("record",)}
+    tested = dict.fromkeys(("test_loss", "test_accuracy"), ("record",))
+    dims = {"loss": ("step",), "margins": ("record", "sentence"), **tested}
     for init in inits:
         one = partial(one_training, problem=problem, init=init, steps=steps)
         vary = {"geometric_rate": list(rates), "ratio": list(ratios), "seed": list(range(seeds))}
-        found.append(sweep(one, vary=vary, dims=dims, batch=15))
+        # The seeds of a setting at a time: what is finished is kept, and little has to be.
+        found.append(sweep(one, vary=vary, dims=dims, batch=seeds))
     runs = xr.concat(found, "init").assign_coords(init=list(inits))
-    return runs.assign(sentences=len(problem.train.y), test_sentences=len(problem.test.y))
+    return runs.assign(trained_on=len(problem.train.y))

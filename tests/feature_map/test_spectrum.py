@@ -35,7 +35,7 @@ from theorysim.feature_map import (
     utility,
 )
 from theorysim.feature_map.spectrum import unbiased_squares
-from theorysim.feature_map.symmetric import eigh, pseudo_inverse
+from theorysim.numerics.symmetric import eigh, pseudo_inverse
 
 TARGETS = jnp.stack([F[:, 0] ** 2, F[:, 1] + 0.1 * F[:, 2]], axis=1)
 

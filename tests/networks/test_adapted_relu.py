@@ -1,6 +1,7 @@
 """The toy network with one adapted layer against its weights, written out, and its laws."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ STEPS, EVERY = 6, 2
 
 
 def run(key=2, **settings):
-    options = {
+    options: dict[str, Any] = {
         "width": WIDTH,
         "rank": RANK,
         "init": "a",
@@ -26,7 +27,7 @@ def run(key=2, **settings):
         "record_every": EVERY,
         "scale": SCALE,
     }
-    rates = {"lr_a": 0.01, "lr_b": 0.05}
+    rates: dict[str, Any] = {"lr_a": 0.01, "lr_b": 0.05}
     return adapted_relu_training(jax.random.key(key), *DATA, *TEST, **(options | rates | settings))
 
 
@@ -66,7 +67,8 @@ def test_training_is_that_of_the_network_written_out(init, readout, optimizer):
         updates = [
             step.update(g, state) for step, g, state in zip((a_step, b_step), gradient, states, strict=True)
         ]
-        moved, states = [u for u, _ in updates], [s for _, s in updates]
+        moved: Any = [u for u, _ in updates]
+        states = [s for _, s in updates]
         z_slope = (h @ (w_0 + SCALE * adapter[1] @ adapter[0]).T > 0) * w_out[None]
         products = (adapter[1] @ moved[0], moved[1] @ adapter[0], moved[1] @ moved[0])
         deltas = [np.sqrt(np.mean((z_slope * (SCALE * h @ m.T)).sum(1) ** 2)) for m in products]

@@ -110,7 +110,8 @@ def test_labels_of_a_model_list_what_would_train():
 def test_an_nnx_model_trains_with_the_optimizer_of_nnx():
     base = nnx.Sequential(nnx.Linear(4, 8, rngs=nnx.Rngs(0)))
     model = adapt(base, "layers.0", rank=2, init="b", rngs=nnx.Rngs(1))
-    optimizer = nnx.Optimizer(model, lora_plus(optax.sgd, 0.1, ratio=2.0), wrt=nnx.LoRAParam)
+    labels = lora_labels(nnx.state(model, nnx.LoRAParam))
+    optimizer = nnx.Optimizer(model, lora_plus(optax.sgd, 0.1, ratio=2.0, labels=labels), wrt=nnx.LoRAParam)
     loss = lambda m: jnp.mean((m(jnp.ones((3, 4))) - 1.0) ** 2)  # noqa: E731
     layer = model.layers[0]
     before = layer.lora_a.get_value(), layer.lora_b.get_value()
@@ -131,8 +132,10 @@ def test_confirmed_labels_refuse_other_parameters():
     labels = lora_labels(PARAMS)
     optimizer = lora_plus(optax.adam, 1e-3, labels=labels)
     optimizer.init(PARAMS)
-    with pytest.raises(ValueError, match="params must have the leaves of labels"):
+    with pytest.raises(ValueError, match="params must have the leaves of labels, got 'more' in params alone"):
         optimizer.init(PARAMS | {"more": jnp.ones(2)})
+    with pytest.raises(ValueError, match=r"got 'head.bias' in labels alone"):
+        optimizer.init({name: part for name, part in PARAMS.items() if name != "head"})
     with pytest.raises(ValueError, match="labels must be made with the same others"):
         lora_plus(optax.adam, 1e-3, labels=lora_labels(PARAMS, others={"head.*": 1.0}))
 

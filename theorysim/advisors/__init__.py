@@ -3,6 +3,7 @@
 - `synthetic_data`: should I train on these synthetic samples, and how should I weigh them?
 - `leakage`: which training records does a model give away, and what would protect them?
 - `features`: which features does a network use, and are they the right ones?
+- `lora`: which learning rates and which start for a LoRA adapter?
 
 Plain numbers and arrays go in, a documented NamedTuple comes out, its verdict in words. On the command line:
 `theorysim advise QUESTION`.
@@ -18,6 +19,6 @@ Example:
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from theorysim.advisors import features, leakage, synthetic_data
+    from theorysim.advisors import features, leakage, lora, synthetic_data
 
-__all__ = ["features", "leakage", "synthetic_data"]
+__all__ = ["features", "leakage", "lora", "synthetic_data"]

@@ -29,8 +29,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from theorysim.feature_map.second_moments import FeatureMoments, target_dimension, target_factor
-from theorysim.feature_map.symmetric import eigh
 from theorysim.numerics.products import matmul
+from theorysim.numerics.symmetric import eigh
 
 __all__ = ["KernelDistance", "kernel_distance"]
 

@@ -43,9 +43,9 @@ from theorysim.feature_map.second_moments import (
     target_moments,
 )
 from theorysim.feature_map.supplied import Supplied, part, spans, summing_dtype
-from theorysim.feature_map.symmetric import pseudo_inverse
 from theorysim.numerics.gram import check_finite
 from theorysim.numerics.products import matmul
+from theorysim.numerics.symmetric import pseudo_inverse
 
 __all__ = ["measured_by_rows"]
 

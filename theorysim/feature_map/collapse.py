@@ -25,9 +25,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from theorysim.feature_map.arguments import readout_matrix, supervision, varying_features
-from theorysim.feature_map.symmetric import pseudo_inverse
 from theorysim.numerics.gram import check_finite
 from theorysim.numerics.products import matmul
+from theorysim.numerics.symmetric import pseudo_inverse
 from theorysim.numerics.validation import floating
 
 __all__ = [

@@ -23,8 +23,8 @@ from theorysim.feature_map.second_moments import (
     target_moments,
 )
 from theorysim.feature_map.spectrum import without_mean
-from theorysim.feature_map.symmetric import cutoff, eigh
 from theorysim.numerics.products import matmul
+from theorysim.numerics.symmetric import cutoff, eigh
 
 __all__ = ["Diagonal", "Wide", "diagonal_of_gram", "diagonal_of_moments", "diagonalise"]
 

@@ -33,8 +33,8 @@ from jaxtyping import Array
 from theorysim.feature_map.arguments import readout_matrix, supervision, varying_features
 from theorysim.feature_map.diagonal import Diagonal, diagonalise
 from theorysim.feature_map.spectrum import leverages
-from theorysim.feature_map.symmetric import pseudo_inverse
 from theorysim.numerics.products import matmul
+from theorysim.numerics.symmetric import pseudo_inverse
 
 __all__ = [
     "InfluenceForms",

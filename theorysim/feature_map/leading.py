@@ -28,8 +28,8 @@ from jaxtyping import Array, Float
 from theorysim.feature_map.arguments import readout_matrix, supervision, varying_features
 from theorysim.feature_map.second_moments import moments_of, target_factor
 from theorysim.feature_map.spectrum import share_of_target, without_mean
-from theorysim.feature_map.symmetric import eigh, pseudo_inverse
 from theorysim.numerics.products import matmul
+from theorysim.numerics.symmetric import eigh, pseudo_inverse
 from theorysim.numerics.validation import positive_int
 
 __all__ = ["LeadingFeatures", "leading_features"]

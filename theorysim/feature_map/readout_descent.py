@@ -24,9 +24,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from theorysim.feature_map.arguments import feature_matrix
-from theorysim.feature_map.symmetric import cutoff, eigh
 from theorysim.numerics.gram import check_finite
 from theorysim.numerics.products import matmul
+from theorysim.numerics.symmetric import cutoff, eigh
 from theorysim.numerics.validation import floating, real, scalar
 
 __all__ = ["Risk", "readout_risk"]

@@ -32,8 +32,8 @@ from jaxtyping import Array, Float
 
 from theorysim.feature_map.arguments import feature_matrix, readout_matrix
 from theorysim.feature_map.second_moments import FeatureMoments, target_dimension, target_factor
-from theorysim.feature_map.symmetric import cutoff, eigh, pseudo_inverse
 from theorysim.numerics.products import matmul
+from theorysim.numerics.symmetric import cutoff, eigh, pseudo_inverse
 from theorysim.numerics.validation import floating, positive_int, real
 
 __all__ = [

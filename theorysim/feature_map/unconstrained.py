@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from theorysim.feature_map.symmetric import eigh
+from theorysim.numerics.symmetric import eigh
 from theorysim.numerics.validation import broadcast, floating, real, scalar
 
 __all__ = [

@@ -29,8 +29,8 @@ from jaxtyping import Array, Float
 from theorysim.feature_map.arguments import readout_matrix
 from theorysim.feature_map.second_moments import FeatureMoments, target_dimension, target_factor
 from theorysim.feature_map.spectrum import centred_outputs
-from theorysim.feature_map.symmetric import cutoff, eigh, pseudo_inverse
 from theorysim.numerics.products import matmul
+from theorysim.numerics.symmetric import cutoff, eigh, pseudo_inverse
 from theorysim.numerics.validation import positive_int
 
 __all__ = ["HeldOut", "held_out"]

@@ -8,6 +8,7 @@ Example:
     synthetic-data  Should I train on these synthetic samples, and how should I weigh them?
     leakage         Which training records does a model give away, and what would protect them?
     features        Which features does a network use, and are they the right ones?
+    lora            Which learning rates and which start for a LoRA adapter?
     <BLANKLINE>
     `theorysim advise QUESTION --help` explains its flags.
     0
@@ -96,7 +97,7 @@ def advise(args: Sequence[str], before: Callable[[], None] = lambda: None) -> in
     Example:
         >>> advise(["synthetic-dta"])
         Traceback (most recent call last):
-        UsageError: QUESTION must be one of synthetic-data, leakage, features, got 'synthetic-dta'; did...
+        UsageError: QUESTION must be one of synthetic-data, leakage, features, lora, got 'synthetic-dta';...
     """
     words = list(args)
     if not words or words[0] in ("-h", "--help"):
@@ -160,6 +161,13 @@ def _features(args: Sequence[str], before: Callable[[], None]) -> int:
     return _answered(options, before, lambda: features_answer(options))
 
 
+def _lora(args: Sequence[str], before: Callable[[], None]) -> int:
+    from theorysim.lab.cli_advise_lora import LORA_HELP, LoraOptions, lora_answer
+
+    options = parse_options(LoraOptions, args, "theorysim advise lora", LORA_HELP)
+    return _answered(options, before, lambda: lora_answer(options))
+
+
 def _answered(options: Any, before: Callable[[], None], answer: Callable[[], tuple]) -> int:
     """Compute a report and show it as the flags say: as text or JSON, with a picture or without."""
     _check_picture(options.picture)
@@ -187,6 +195,7 @@ _QUESTIONS = {
         "Which training records does a model give away, and what would protect them?", _leakage
     ),
     "features": _Question("Which features does a network use, and are they the right ones?", _features),
+    "lora": _Question("Which learning rates and which start for a LoRA adapter?", _lora),
 }
 
 

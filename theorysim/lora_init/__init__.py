@@ -4,11 +4,15 @@ Both choices leave the output unchanged at the start. With one rate, a zero B al
 and a zero A only 1/n, at which A trains alone for some n steps, above a floor. With two rates the choices are
 equivalent.
 
-    exponents   `width_exponents`, `largest_stable_exponent`, `efficient_rates`, `measured_exponents`
+    exponents   `width_exponents`, `largest_stable_exponent`, `efficient_rates`, `rate_region`,
+                `measured_exponents`; of width and rank `rank_exponents`, `largest_stable_power`,
+                `efficient_powers`, `regime_table`
     constants   `initial_sharpness`, `sharpness`, `minimum_sharpness`, `largest_rate`
     floors      `frozen_floor`, `frozen_floor_law`
-    dynamics    `adapter_dynamics`, `adapter_dynamics_single`, `sign_dynamics`, `dense_adapter_training`,
-                `sample_start` (shared with other theories: `numerics.low_rank`)
+    dynamics    `adapter_dynamics`, `adapter_dynamics_single`, `sign_dynamics`, `width_proxy`,
+                `dense_adapter_training`
+    starts      `sample_start`, `orthogonal_start`, `scaled_variance`, `svd_start` (these and the dynamics are
+                shared with other theories: `numerics.low_rank`)
 
 References: S. Hayou, N. Ghosh, B. Yu, "The Impact of Initialization on LoRA Finetuning Dynamics" (2024),
 arXiv 2406.08447. Constants, floors and the calculus of exponents are derived here.
@@ -23,9 +27,7 @@ Example:
 """
 
 from theorysim.lora_init.exponents import (
-    RateExponents,
     WidthExponents,
-    efficient_rates,
     largest_stable_exponent,
     width_exponents,
 )
@@ -38,16 +40,33 @@ from theorysim.lora_init.limits import (
     initial_sharpness,
     largest_rate,
 )
+from theorysim.lora_init.rates import RateExponents, efficient_rates, rate_region
+from theorysim.lora_init.regimes import (
+    Power,
+    RankExponents,
+    RatePowers,
+    Regime,
+    StablePower,
+    efficient_powers,
+    largest_stable_power,
+    rank_exponents,
+    regime_table,
+)
 from theorysim.numerics.low_rank import (
     AdapterPath,
     AdapterStart,
+    SplitMap,
     adapter_dynamics,
     adapter_dynamics_single,
     dense_adapter_training,
     minimum_sharpness,
+    orthogonal_start,
     sample_start,
+    scaled_variance,
     sharpness,
     sign_dynamics,
+    svd_start,
+    width_proxy,
 )
 
 __all__ = [
@@ -56,21 +75,36 @@ __all__ = [
     "ExponentFit",
     "FloorLaw",
     "LargestRate",
+    "Power",
+    "RankExponents",
     "RateExponents",
+    "RatePowers",
+    "Regime",
+    "SplitMap",
+    "StablePower",
     "WidthExponents",
     "adapter_dynamics",
     "adapter_dynamics_single",
     "dense_adapter_training",
+    "efficient_powers",
     "efficient_rates",
     "frozen_floor",
     "frozen_floor_law",
     "initial_sharpness",
     "largest_rate",
     "largest_stable_exponent",
+    "largest_stable_power",
     "measured_exponents",
     "minimum_sharpness",
+    "orthogonal_start",
+    "rank_exponents",
+    "rate_region",
+    "regime_table",
     "sample_start",
+    "scaled_variance",
     "sharpness",
     "sign_dynamics",
+    "svd_start",
     "width_exponents",
+    "width_proxy",
 ]

@@ -21,22 +21,21 @@ Example:
 
 import math
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
-from scipy.optimize import linprog
 
 from theorysim.numerics.validation import choice, positive_int, real
 
 __all__ = [
-    "RateExponents",
+    "Optimizer",
     "WidthExponents",
-    "efficient_rates",
+    "is_adam",
     "largest_stable_exponent",
+    "start_exponents",
     "width_exponents",
 ]
 
@@ -61,20 +60,6 @@ class WidthExponents(NamedTuple):
     delta1: Array
     delta2: Array
     delta3: Array
-
-
-class RateExponents(NamedTuple):
-    """Powers of the width for the two rates.
-
-    Attributes:
-        lr_a: of the rate of A.
-        lr_b: of the rate of B.
-        unique: whether no other pair does it.
-    """
-
-    lr_a: float
-    lr_b: float
-    unique: bool
 
 
 def width_exponents(
@@ -111,14 +96,14 @@ def width_exponents(
         >>> print(w.output, w.delta1, w.delta2)  # B is under-trained
         0.0 0.0 -1.0
     """
-    p0, q0 = _start(p0, q0)
+    p0, q0 = start_exponents(p0, q0)
     values = {"lr_a": lr_a, "lr_b": lr_b, "gain_in": gain_in, "gain_out": gain_out}
     for name, value in values.items():
         real(value, name, low_open=True, high_open=True)
     dtype = jnp.result_type(*values.values(), p0, q0)
     dtype = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
     arrays = jnp.broadcast_arrays(*(jnp.asarray(v, dtype) for v in (*values.values(), p0, q0)))
-    adam = _is_adam(optimizer)
+    adam = is_adam(optimizer)
     return _width_exponents(*arrays, adam=adam, steps=positive_int(steps, "steps"))
 
 
@@ -154,10 +139,10 @@ def largest_stable_exponent(
         >>> print(largest_stable_exponent(p0=0.0, q0=None, optimizer="adam", internal=True))
         -1.0
     """
-    p0, q0 = _start(p0, q0)
+    p0, q0 = start_exponents(p0, q0)
     for name, value in (("gain_in", gain_in), ("gain_out", gain_out)):
         real(value, name, low_open=True, high_open=True)
-    adam = _is_adam(optimizer)
+    adam = is_adam(optimizer)
     if internal and not adam:
         raise ValueError("internal must be False for 'sgd': its factors grow with the output, got True")
     values = p0, q0, gain_in, gain_out
@@ -173,66 +158,13 @@ def largest_stable_exponent(
     return least
 
 
-def efficient_rates(
-    *,
-    p0: float | None,
-    q0: float | None,
-    gain_in: float = 1.0,
-    gain_out: float = 0.0,
-    optimizer: Optimizer,
-) -> RateExponents:
-    """Exponents of two rates at which both factors move the output by order 1 and all stays of order 1.
-
-    A linear program in (lr_a, lr_b, p, q): p >= p0, dp and q >= q0, dq, both at most 0, with output, delta1
-    and delta2 of order 1.
-
-    Args:
-        p0: exponent of A x at the start, at most 0; None for A = 0.
-        q0: of W_out B at the start, at most 0; None for B = 0.
-        gain_in: of the input.
-        gain_out: of the output.
-        optimizer: "sgd" or "adam".
-
-    Returns:
-        RateExponents; the pair is -gain_in, -gain_out for every start.
-
-    Raises:
-        ValueError: NaN or infinite exponents, both factors zero, an unknown optimizer, or a start so large
-            that no rates do it.
+def start_exponents(p0: Any, q0: Any) -> tuple[Any, Any]:
+    """Both exponents with -inf for None, or ValueError where they are no numbers or both factors are zero.
 
     Example:
-        >>> efficient_rates(p0=0.0, q0=None, optimizer="adam")
-        RateExponents(lr_a=-1.0, lr_b=0.0, unique=True)
+        >>> start_exponents(0.0, None)
+        (0.0, -inf)
     """
-    p0, q0 = (float(value) for value in _start(p0, q0))
-    for name, value in (("gain_in", gain_in), ("gain_out", gain_out)):
-        real(value, name, low_open=True, high_open=True)
-    partner = 0 if _is_adam(optimizer) else 1
-    # Unknowns (lr_a, lr_b, p, q). The changes dp and dq as rows, and their constants.
-    dp, dq = np.array([1, 0, 0, partner]), np.array([0, 1, partner, 0])
-    p, q = np.eye(4)[2], np.eye(4)[3]
-    equal = np.stack([p + q, q + dp, p + dq])
-    level = np.array([0, -gain_in, -gain_out])
-    above, most = np.stack([dp - p, dq - q]), np.array([-gain_in, -gain_out])
-    bounds = [
-        (None, None),
-        (None, None),
-        (None if p0 == -math.inf else p0, 0),
-        (None if q0 == -math.inf else q0, 0),
-    ]
-    ends = []
-    for direction in (*np.eye(4)[:2], *-np.eye(4)[:2]):
-        if any(low is not None and low > 0 for low, _ in bounds[2:]):
-            raise ValueError(f"p0 and q0 must be at most 0 for stable factors, got {p0:g} and {q0:g}")
-        found = linprog(direction, A_ub=above, b_ub=most, A_eq=equal, b_eq=level, bounds=bounds)
-        if found.status != 0:
-            raise ValueError(f"p0 and q0 leave no efficient rates, got {p0:g} and {q0:g}: {found.message}")
-        ends.append(found.x[:2])
-    unique = bool(np.ptp(ends, axis=0).max() < 1e-9)
-    return RateExponents(float(ends[0][0]) + 0.0, float(ends[0][1]) + 0.0, unique)
-
-
-def _start(p0, q0):
     p0, q0 = (-math.inf if value is None else value for value in (p0, q0))
     for name, value in (("p0", p0), ("q0", q0)):
         real(value, name, high_open=True)
@@ -242,7 +174,13 @@ def _start(p0, q0):
     return p0, q0
 
 
-def _is_adam(optimizer):
+def is_adam(optimizer: Any) -> bool:
+    """Whether the optimizer is "adam" rather than "sgd", or ValueError.
+
+    Example:
+        >>> is_adam("sgd")
+        False
+    """
     return choice(optimizer, "optimizer", ("sgd", "adam")) == "adam"
 
 

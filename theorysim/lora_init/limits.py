@@ -19,6 +19,7 @@ Example:
     0.0004 0.01
 """
 
+from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -27,9 +28,11 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from theorysim.numerics.gram import semidefinite
 from theorysim.numerics.low_rank import minimum_sharpness, sharpness
+from theorysim.numerics.low_rank.arguments import one_dtype, start_and_target
 from theorysim.numerics.products import matmul
-from theorysim.numerics.validation import choice, floating, is_traced, positive_int
+from theorysim.numerics.validation import choice, floating, is_traced, positive_int, real, scalar
 
 __all__ = ["FloorLaw", "LargestRate", "frozen_floor", "frozen_floor_law", "initial_sharpness", "largest_rate"]
 
@@ -134,9 +137,18 @@ def largest_rate(
         4.0 0.1 0.1
     """
     _check_start(P0, Q0)
+    K_in, K_out = semidefinite(input_gram, "input_gram"), semidefinite(output_gram, "output_gram")
+    Y, P, Q = start_and_target(target, P0, Q0, inputs=len(K_in), outputs=len(K_out))
+    real(scalar(scale, "scale"), "scale", low=0, low_open=True, high_open=True)
+    arrays = one_dtype(K_in, K_out, Y, P, Q)
+    return _largest_rate(*arrays, scale=jnp.asarray(scale, arrays[0].dtype), edge=4 if catapult else 2)
+
+
+@partial(jax.jit, static_argnames="edge")
+def _largest_rate(K_in, K_out, Y, P, Q, *, scale, edge):
     unit = {"lr_a": 1.0, "lr_b": 1.0, "scale": scale}
-    start = (4 if catapult else 2) / sharpness(P0, Q0, input_gram, output_gram, **unit)
-    end = 2 / minimum_sharpness(input_gram, output_gram, target, **unit)
+    start = edge / sharpness(P, Q, K_in, K_out, **unit)
+    end = 2 / minimum_sharpness(K_in, K_out, Y, **unit)
     return LargestRate(start, end, jnp.minimum(start, end))
 
 

@@ -4,8 +4,10 @@ With one rate for A and B, training on wide layers is slow: one factor's gradien
 inputs, the other's does not. lr_a of order 1/n with lr_b of order 1 lets both learn, and the training is then
 the same at every width.
 
-    dynamics    `adapter_dynamics`, `adapter_dynamics_single`, `sign_dynamics`, `dense_adapter_training`,
-                `sample_start` (shared with other theories: `numerics.low_rank`)
+    dynamics    `adapter_dynamics`, `adapter_dynamics_single`, `sign_dynamics`, `width_proxy`,
+                `dense_adapter_training`
+    starts      `sample_start`, `orthogonal_start`, `scaled_variance`, `svd_start` (these and the dynamics are
+                shared with other theories: `numerics.low_rank`)
     closed form `gradient_flow`, `time_to_fraction`, `final_sharpness`
     stability   `sharpness`, `minimum_sharpness`
     rates       `best_rates`, `loss_map`; settings that train alike `equivalent_setting`
@@ -28,13 +30,18 @@ from theorysim.lora_plus.settings import AdapterSetting, equivalent_setting
 from theorysim.numerics.low_rank import (
     AdapterPath,
     AdapterStart,
+    SplitMap,
     adapter_dynamics,
     adapter_dynamics_single,
     dense_adapter_training,
     minimum_sharpness,
+    orthogonal_start,
     sample_start,
+    scaled_variance,
     sharpness,
     sign_dynamics,
+    svd_start,
+    width_proxy,
 )
 
 __all__ = [
@@ -43,6 +50,7 @@ __all__ = [
     "AdapterStart",
     "BestRates",
     "FlowState",
+    "SplitMap",
     "adapter_dynamics",
     "adapter_dynamics_single",
     "best_rates",
@@ -52,8 +60,12 @@ __all__ = [
     "gradient_flow",
     "loss_map",
     "minimum_sharpness",
+    "orthogonal_start",
     "sample_start",
+    "scaled_variance",
     "sharpness",
     "sign_dynamics",
+    "svd_start",
     "time_to_fraction",
+    "width_proxy",
 ]

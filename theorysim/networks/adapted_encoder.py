@@ -48,6 +48,9 @@ __all__ = [
     "hidden_below",
 ]
 
+# Sentences that are tested at a time.
+_TESTED = 32
+
 
 class Sentences(NamedTuple):
     """Sentences half way through an encoder.
@@ -82,11 +85,13 @@ class AdaptedEncoderRun(NamedTuple):
         loss: of the minibatch, before each step, (steps,).
         test_loss: before steps 0, record_every, ..., and after the last.
         test_accuracy: likewise, in [0, 1].
+        margins: y times the logit of each test sentence, likewise.
     """
 
     loss: Float[Array, " steps"]
     test_loss: Float[Array, " t"]
     test_accuracy: Float[Array, " t"]
+    margins: Float[Array, "t m"]
 
 
 class EncoderTop(nnx.Module):
@@ -276,9 +281,11 @@ def adapted_encoder_training(
         return jnp.mean(jax.nn.softplus(-batch.y.astype(jnp.float32) * logits(params, batch)))
 
     def tested(params):
-        margins = test.y.astype(jnp.float32) * logits(params, test)
-        accuracy = jnp.where(jnp.isnan(margins).any(), jnp.nan, jnp.mean(margins > 0))
-        return jnp.mean(jax.nn.softplus(-margins)), accuracy
+        # In parts, because all at once, times the runs that are mapped, takes gigabytes.
+        def one(part):
+            return logits(params, jax.tree.map(lambda x: x[None], part))[0]
+
+        return test.y.astype(jnp.float32) * jax.lax.map(one, test, batch_size=_TESTED)
 
     label = jax.tree_util.tree_map_with_path(
         lambda path, _: "a" if "lora_a" in jax.tree_util.keystr(path) else "b", network.params
@@ -293,7 +300,9 @@ def adapted_encoder_training(
         metrics=tested,
         record_every=steps if record_every is None else record_every,
     )
-    return AdaptedEncoderRun(run.losses, *run.metrics)
+    margins = run.metrics
+    accuracy = jnp.where(jnp.isnan(margins).any(1), jnp.nan, jnp.mean(margins > 0, 1))
+    return AdaptedEncoderRun(run.losses, jnp.mean(jax.nn.softplus(-margins), 1), accuracy, margins)
 
 
 def _first(encoder, first):

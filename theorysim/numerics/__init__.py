@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         minimise,
         products,
         stats,
+        symmetric,
         validation,
     )
 
@@ -30,5 +31,6 @@ __all__ = [
     "minimise",
     "products",
     "stats",
+    "symmetric",
     "validation",
 ]

@@ -17,7 +17,15 @@ from scipy.sparse.linalg import eigsh
 
 from theorysim.numerics.validation import floating, is_traced
 
-__all__ = ["check_factor", "check_finite", "check_gram", "square"]
+__all__ = [
+    "check_eigenvalues",
+    "check_factor",
+    "check_finite",
+    "check_gram",
+    "check_symmetric",
+    "semidefinite",
+    "square",
+]
 
 # Below this noise two equal records are an error of their own.
 _TINY_NOISE = 1e-10
@@ -40,16 +48,70 @@ def check_finite(x: Array, name: str) -> None:
 
 
 def square(matrix: ArrayLike, name: str) -> Float[Array, "n n"]:
-    """A square matrix of at least one record as a floating array, or ValueError.
+    """A square matrix of at least one row as a floating array, or ValueError.
 
     Example:
         >>> square(jnp.ones((1, 2)), "gram")
         Traceback (most recent call last):
-        ValueError: gram must be a square matrix of at least one record, got shape (1, 2)
+        ValueError: gram must be a square matrix of at least one row, got shape (1, 2)
     """
     array = floating(matrix)
     if array.ndim != 2 or array.shape[0] != array.shape[1] or not array.size:
-        raise ValueError(f"{name} must be a square matrix of at least one record, got shape {array.shape}")
+        raise ValueError(f"{name} must be a square matrix of at least one row, got shape {array.shape}")
+    return array
+
+
+def check_symmetric(matrix: Array, name: str) -> None:
+    """Raise ValueError unless a concrete square matrix is finite, and symmetric to 1e-9 (float32: 1e-4).
+
+    Example:
+        >>> check_symmetric(jnp.array([[1.0, 0.5], [0.0, 1.0]]), "input_gram")
+        Traceback (most recent call last):
+        ValueError: input_gram must be symmetric, got entries that differ by 0.5
+    """
+    if is_traced(matrix):
+        return
+    # A constant inside of somebody else's trace is checked as well.
+    with jax.ensure_compile_time_eval():
+        finite, asymmetry, size = (np.asarray(x) for x in _gram_errors(matrix))
+    if not finite:
+        check_finite(matrix, name)
+    if asymmetry > (1e-9 if matrix.dtype == jnp.float64 else 1e-4) * size:
+        raise ValueError(f"{name} must be symmetric, got entries that differ by {float(asymmetry):g}")
+
+
+def check_eigenvalues(values: ArrayLike, name: str) -> None:
+    """Raise ValueError if a concrete eigenvalue lies below -1e-8 of the largest (float32: -1e-4).
+
+    Example:
+        >>> check_eigenvalues(jnp.array([3.0, -1.0]), "gram")
+        Traceback (most recent call last):
+        ValueError: gram must be positive semi-definite, got an eigenvalue -1 beside a largest of 3
+    """
+    if is_traced(values):
+        return
+    entries = np.asarray(values)
+    least, largest = float(entries.min()), float(entries.max())
+    if least < -(1e-8 if entries.dtype == np.float64 else 1e-4) * abs(largest):
+        raise ValueError(
+            f"{name} must be positive semi-definite, got an eigenvalue {least:g} beside a largest of "
+            f"{largest:g}"
+        )
+
+
+def semidefinite(matrix: ArrayLike, name: str) -> Float[Array, "n n"]:
+    """A symmetric matrix without negative eigenvalues as a floating array, or ValueError.
+
+    Example:
+        >>> semidefinite(jnp.array([[1.0, 2.0], [2.0, 1.0]]), "input_gram")
+        Traceback (most recent call last):
+        ValueError: input_gram must be positive semi-definite, got an eigenvalue -1 beside a largest of 3
+    """
+    array = square(matrix, name)
+    if not is_traced(array):
+        check_symmetric(array, name)
+        # In double, so that the slack is for what the entries say and not for finding it out.
+        check_eigenvalues(np.linalg.eigvalsh(np.asarray(array, np.float64)).astype(array.dtype), name)
     return array
 
 
@@ -67,13 +129,7 @@ def check_gram(gram: Array, noise: Any) -> None:
     """
     if is_traced((gram, noise)):
         return
-    # A constant inside of somebody else's trace is checked as well.
-    with jax.ensure_compile_time_eval():
-        finite, asymmetry, size = (np.asarray(x) for x in _gram_errors(gram))
-    if not finite:
-        check_finite(gram, "gram")
-    if asymmetry > (1e-9 if gram.dtype == jnp.float64 else 1e-4) * size:
-        raise ValueError(f"gram must be symmetric, got entries that differ by {float(asymmetry):g}")
+    check_symmetric(gram, "gram")
     if np.asarray(noise) < _TINY_NOISE:
         with jax.ensure_compile_time_eval():
             found, where = (np.asarray(x) for x in _equal_records(gram))

@@ -173,11 +173,16 @@ def lora_plus(
         raise ValueError(f"labels must be made with the same others, got {', '.join(sorted(unknown))!r}")
 
     def tree(params):
-        found = lora_labels(params, is_a=is_a, is_b=is_b, others=others) if labels is None else labels
-        mine, theirs = jax.tree.structure(found.tree), jax.tree.structure(params)
-        if mine != theirs:
-            raise ValueError(f"params must have the leaves of labels, got {theirs} where labels have {mine}")
-        return found.tree
+        if labels is None:
+            return lora_labels(params, is_a=is_a, is_b=is_b, others=others).tree
+        # By path: variables of NNX and their arrays are the same leaves in trees of another structure.
+        known = {path: label for path, _, label in labels.rows}
+        leaves, structure = jax.tree_util.tree_flatten_with_path(params)
+        paths = [_dotted(path) for path, _ in leaves]
+        if more := sorted(set(paths) ^ known.keys()):
+            where = "params" if more[0] in paths else "labels"
+            raise ValueError(f"params must have the leaves of labels, got {more[0]!r} in {where} alone")
+        return jax.tree_util.tree_unflatten(structure, [known[path] for path in paths])
 
     return optax.partition(parts, tree)
 

@@ -1,22 +1,21 @@
-r"""What the arguments of several functions must be: Grams, targets, starts, rates.
+r"""What the arguments of several functions must be: targets, starts, rates.
 
 Example:
-    >>> gram(jnp.array([[1.0, 2.0], [2.0, 1.0]]), "input_gram")
+    >>> record_steps(10, 3)
     Traceback (most recent call last):
-    ValueError: input_gram must be positive semi-definite, got an eigenvalue -1 beside a largest of 3
+    ValueError: record_every must divide steps = 10, got 3
 """
 
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from theorysim.numerics.gram import check_finite
-from theorysim.numerics.validation import floating, is_traced, positive_int, real, scalar
+from theorysim.numerics.validation import floating, positive_int, real, scalar
 
-__all__ = ["gram", "matrix", "one_dtype", "rates", "record_steps", "start_and_target"]
+__all__ = ["added", "clip", "matrix", "one_dtype", "rates", "record_steps", "start_and_target"]
 
 
 def matrix(value: ArrayLike, name: str, axes: str) -> Float[Array, "i j"]:
@@ -31,33 +30,6 @@ def matrix(value: ArrayLike, name: str, axes: str) -> Float[Array, "i j"]:
     if x.ndim != 2 or not x.size:
         raise ValueError(f"{name} must have shape {axes}, got {x.shape}")
     check_finite(x, name)
-    return x
-
-
-def gram(value: ArrayLike, name: str) -> Float[Array, "n n"]:
-    """A symmetric matrix without an eigenvalue below -1e-8 of the largest (float32: -1e-4), or ValueError.
-
-    Example:
-        >>> gram(jnp.ones((2, 3)), "input_gram")
-        Traceback (most recent call last):
-        ValueError: input_gram must be a square matrix, got shape (2, 3)
-    """
-    x = floating(value)
-    if x.ndim != 2 or x.shape[0] != x.shape[1] or not x.size:
-        raise ValueError(f"{name} must be a square matrix, got shape {x.shape}")
-    check_finite(x, name)
-    if not is_traced(x):
-        slack = 1e-8 if x.dtype == jnp.float64 else 1e-4
-        entries = np.asarray(x, np.float64)
-        apart = np.abs(entries - entries.T).max()
-        if apart > slack * np.abs(entries).max():
-            raise ValueError(f"{name} must be symmetric, got entries that differ by {apart:g}")
-        values = np.linalg.eigvalsh((entries + entries.T) / 2)
-        if values[0] < -slack * abs(values[-1]):
-            raise ValueError(
-                f"{name} must be positive semi-definite, got an eigenvalue {values[0]:g} beside a largest "
-                f"of {values[-1]:g}"
-            )
     return x
 
 
@@ -91,6 +63,35 @@ def start_and_target(
     if Q.shape != (k, len(P)):
         raise ValueError(f"Q0 must have shape ({k}, {len(P)}): outputs of target, rows of P0; got {Q.shape}")
     return Y, P, Q
+
+
+def added(value: ArrayLike | None, name: str, like: Float[Array, "k N"]) -> Float[Array, "k N"] | None:
+    """What is added to outputs, of the shape and dtype of the targets, None for nothing, or ValueError.
+
+    Example:
+        >>> added(jnp.ones((1, 2)), "base", jnp.ones((2, 2)))
+        Traceback (most recent call last):
+        ValueError: base must have shape (2, 2), like its targets, got (1, 2)
+    """
+    if value is None:
+        return None
+    x = matrix(value, name, "(k, N)")
+    if x.shape != like.shape:
+        raise ValueError(f"{name} must have shape {like.shape}, like its targets, got {x.shape}")
+    return x.astype(like.dtype)
+
+
+def clip(value: ArrayLike | None, dtype: Any) -> Array | None:
+    """A length > 0, None for any, or ValueError.
+
+    Example:
+        >>> clip(0.0, jnp.float32)
+        Traceback (most recent call last):
+        ValueError: clip_norm must be in (0, inf], got 0
+    """
+    if value is None:
+        return None
+    return jnp.asarray(real(scalar(value, "clip_norm"), "clip_norm", low=0, low_open=True), dtype)
 
 
 def rates(dtype: Any, **values: ArrayLike) -> tuple[Array, ...]:

@@ -28,8 +28,10 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from theorysim.numerics.low_rank.arguments import gram, matrix, one_dtype, rates
+from theorysim.numerics.gram import semidefinite
+from theorysim.numerics.low_rank.arguments import matrix, one_dtype, rates
 from theorysim.numerics.products import matmul
+from theorysim.numerics.symmetric import eigh
 from theorysim.numerics.validation import real
 
 __all__ = ["minimum_sharpness", "sharpness"]
@@ -71,7 +73,7 @@ def sharpness(
         >>> print(sharpness(jnp.ones((1, 1)), jnp.zeros((1, 1)), jnp.eye(1), jnp.eye(1), lr_a=0.1, lr_b=0.3))
         0.3
     """
-    K_in, K_out = gram(input_gram, "input_gram"), gram(output_gram, "output_gram")
+    K_in, K_out = semidefinite(input_gram, "input_gram"), semidefinite(output_gram, "output_gram")
     P, Q = matrix(P, "P", "(r, N)"), matrix(Q, "Q", "(k, r)")
     if P.shape[1] != len(K_in):
         raise ValueError(f"P must have {len(K_in)} columns, like input_gram, got shape {P.shape}")
@@ -104,7 +106,7 @@ def minimum_sharpness(
         scale: s > 0, a scalar.
 
     Returns:
-        A scalar. No derivative in the target where singular values repeat.
+        A scalar. Where the largest singular values of the target repeat, a bound for one of their pairs.
 
     Raises:
         ValueError: an argument out of its range, or shapes that do not match.
@@ -113,7 +115,7 @@ def minimum_sharpness(
         >>> print(minimum_sharpness(jnp.eye(1), jnp.eye(1), jnp.ones((1, 1)), lr_a=0.25, lr_b=1.0))
         1.0
     """
-    K_in, K_out = gram(input_gram, "input_gram"), gram(output_gram, "output_gram")
+    K_in, K_out = semidefinite(input_gram, "input_gram"), semidefinite(output_gram, "output_gram")
     Y = matrix(target, "target", "(k, N)")
     if Y.shape != (len(K_out), len(K_in)):
         raise ValueError(f"target must have shape ({len(K_out)}, {len(K_in)}), got {Y.shape}")
@@ -136,7 +138,7 @@ def _sharpness(P, Q, K_in, K_out, lr_a, lr_b, scale):
     still = lax.stop_gradient(parts)
     if k * n <= _DENSE:
         whole = jnp.kron(still[0], still[2]) + jnp.kron(still[3], still[1])
-        top = jnp.linalg.eigh(whole)[1][:, -1].reshape(k, n)
+        top = eigh(whole)[1][:, 0].reshape(k, n)
     else:
         start = jax.random.normal(jax.random.key(0), (k, n), P.dtype)
         top = _iterated(lambda U: T(U, *still), start)
@@ -168,7 +170,18 @@ def _iterated(T, start):
 
 @jax.jit
 def _minimum_sharpness(K_in, K_out, Y, lr_a, lr_b, scale):
-    left, _, right = jnp.linalg.svd(Y, full_matrices=False)
-    a, b = left[:, 0], right[0]
+    a, b, top = _top_pair(Y)
     gains = lr_a * lr_b * (a @ matmul(K_out, a)) * (b @ matmul(K_in, b))
-    return 2 * scale / Y.shape[1] * jnp.sqrt(gains) * jnp.abs(a @ matmul(Y, b))
+    return 2 * scale / Y.shape[1] * jnp.sqrt(gains) * top
+
+
+def _top_pair(Y):
+    """The unit vectors a, b of the largest |a.Y b|, and that number; b = 0 for Y = 0."""
+    if len(Y) > Y.shape[1]:
+        b, a, top = _top_pair(Y.T)
+        return a, b, top
+    a = eigh(matmul(Y, Y.T))[1][:, 0]
+    image = matmul(a, Y)
+    square = (image**2).sum()
+    top = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+    return a, image / jnp.where(square > 0, top, 1), top

@@ -16,7 +16,7 @@ Example:
 """
 
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,15 +24,26 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from theorysim.numerics.low_rank.arguments import matrix, one_dtype, rates, record_steps
-from theorysim.numerics.low_rank.descent import diverged, half_mean_square, norm, rms
+from theorysim.numerics.low_rank.arguments import added, clip, matrix, one_dtype, rates, record_steps
+from theorysim.numerics.low_rank.descent import norm, rms
+from theorysim.numerics.low_rank.losses import (
+    Loss,
+    check_loss,
+    clip_share,
+    diverged,
+    mean_and_slopes,
+    mean_loss,
+    squared_error,
+)
 from theorysim.numerics.low_rank.records import AdapterPath
 from theorysim.numerics.low_rank.single import Moments, adam_step
 from theorysim.numerics.low_rank.starts import INITS, Init
 from theorysim.numerics.products import matmul
 from theorysim.numerics.validation import choice, positive_int, real
 
-__all__ = ["dense_adapter_training"]
+__all__ = ["DenseKnobs", "Optimizer", "dense_adapter_training", "train_weights"]
+
+Optimizer = Literal["sgd", "adam", "sign"]
 
 
 def dense_adapter_training(
@@ -50,16 +61,19 @@ def dense_adapter_training(
     lr_a: ArrayLike,
     lr_b: ArrayLike,
     scale: ArrayLike = 1.0,
-    optimizer: Literal["sgd", "adam", "sign"] = "sgd",
+    optimizer: Optimizer = "sgd",
     momentum: ArrayLike = 0.0,
     b1: ArrayLike = 0.9,
     b2: ArrayLike = 0.999,
     epsilon: ArrayLike = 0.0,
     weight_decay: ArrayLike = 0.0,
+    clip_norm: ArrayLike | None = None,
+    loss: Loss = squared_error,
+    base: ArrayLike | None = None,
     steps: int,
     record_every: int = 1,
 ) -> AdapterPath:
-    """Train A and B on |s W_out B A X - Y|^2/(2N), all examples at once.
+    """Train A and B on |s W_out B A X - Y|^2/(2N) or another loss, all examples at once.
 
     Args:
         key: PRNG key of the random factors.
@@ -67,7 +81,7 @@ def dense_adapter_training(
         W_out: frozen readout, (k, n_out).
         Y: targets, (k, N).
         rank: r >= 1, at most n_in and n_out (static).
-        init: which factor is random: "a", "b", or "both", where targets become Y + s W_out B0 A0 X (static).
+        init: which factor is random: "a", "b", or "both", where the base gives up s W_out B0 A0 X (static).
         var_a: variance of the entries of A, >= 0, a scalar; 1/n_in by default.
         var_b: variance of the entries of B, >= 0, a scalar; 1/r by default.
         A0: given instead of drawn, where init has A random, (r, n_in).
@@ -81,6 +95,10 @@ def dense_adapter_training(
         b2: of "adam", in [0, 1), a scalar.
         epsilon: of "adam", >= 0, a scalar; with 0, what never had a gradient does not move.
         weight_decay: decoupled, >= 0, a scalar.
+        clip_norm: the most that the gradient of both factors together may measure, > 0, a scalar; longer ones
+            are cut to it, before the optimizer. None for any length.
+        loss: of one example, a function of f (k,) and y (k,) to a scalar that `jax.grad` takes (static).
+        base: what the frozen layer puts out by itself, added to the adapters', (k, N); 0 by default.
         steps: >= 1 (static).
         record_every: steps between records, which divides steps (static).
 
@@ -121,22 +139,35 @@ def dense_adapter_training(
         epsilon=epsilon,
         weight_decay=weight_decay,
     )
+    check_loss(loss, Y)
+    frozen, length = added(base, "base", Y), clip(clip_norm, Y.dtype)
     steps, record_every = record_steps(steps, record_every)
     key_a, key_b = jax.random.split(key)
     A = _factor(key_a, A0, "A0", (rank, len(X)), var_a, init != "b")
     B = _factor(key_b, B0, "B0", (W_out.shape[1], rank), var_b, init != "a")
-    return _train(X, W_out, Y, A, B, _Knobs(*numbers), optimizer=optimizer, steps=steps, every=record_every)
+    frozen = jnp.zeros_like(Y) if frozen is None else frozen
+    *numbers, decay = numbers
+    knobs = DenseKnobs(*numbers, decay_a=decay, decay_b=decay, clip_norm=length)
+    if init == "both":
+        # Adapters that are both random leave the output at the start to the base.
+        frozen = frozen - knobs.scale * matmul(matmul(W_out, B), matmul(A, X))
+    static = {"optimizer": optimizer, "loss": loss, "steps": steps, "every": record_every}
+    return train_weights(X, W_out, Y, frozen, A, B, knobs, **static)
 
 
-class _Knobs(NamedTuple):
-    lr_a: Array
-    lr_b: Array
-    scale: Array
-    momentum: Array
-    b1: Array
-    b2: Array
-    epsilon: Array
-    weight_decay: Array
+class DenseKnobs(NamedTuple):
+    """Numbers that a training of the weights depends on; `decay_a` and `decay_b` are the weight decays."""
+
+    lr_a: Any
+    lr_b: Any
+    scale: Any
+    momentum: Any
+    b1: Any
+    b2: Any
+    epsilon: Any
+    decay_a: Any
+    decay_b: Any
+    clip_norm: Any
 
 
 def _factor(key, given, name, shape, variance, drawn):
@@ -152,12 +183,37 @@ def _factor(key, given, name, shape, variance, drawn):
     return x.astype(variance.dtype)
 
 
-@partial(jax.jit, static_argnames=("optimizer", "steps", "every"))
-def _train(X, W_out, Y, A, B, knobs, *, optimizer, steps, every):
+@partial(jax.jit, static_argnames=("optimizer", "loss", "steps", "every"))
+def train_weights(
+    X: Array,
+    W_out: Array,
+    Y: Array,
+    base: Array,
+    A: Array,
+    B: Array,
+    knobs: DenseKnobs,
+    *,
+    optimizer: Optimizer,
+    loss: Loss,
+    steps: int,
+    every: int,
+) -> AdapterPath:
+    """What `dense_adapter_training` does once its arguments are checked, from given factors.
+
+    Example:
+        >>> one = jnp.ones((1, 1))
+        >>> knobs = DenseKnobs(0.1, 0.1, 1.0, 0.0, 0.9, 0.999, 0.0, 0.0, 0.0, None)
+        >>> static = {"optimizer": "sgd", "loss": squared_error, "steps": 1, "every": 1}
+        >>> print(train_weights(one, one, one, 0 * one, one, 0 * one, knobs, **static).loss)
+        [0.5   0.405]
+    """
     s, n = knobs.scale, Y.shape[1]
-    # Adapters that are both random leave the output at the start to the base.
-    Y = Y + s * matmul(matmul(W_out, B), matmul(A, X))
-    first = half_mean_square(s * matmul(matmul(W_out, B), matmul(A, X)) - Y)
+
+    def outputs(P, Q):
+        return base + s * matmul(Q, P)
+
+    # What the adapters start from, and what the layer does without them.
+    marks = mean_loss(loss, outputs(matmul(A, X), matmul(W_out, B)), Y), mean_loss(loss, base, Y)
 
     def update(memory, gradient, t):
         if optimizer == "sgd":
@@ -170,18 +226,18 @@ def _train(X, W_out, Y, A, B, knobs, *, optimizer, steps, every):
     def step(state, t):
         A, B, memory_a, memory_b = state
         P, Q = matmul(A, X), matmul(W_out, B)
-        U = s * matmul(Q, P) - Y
+        value, U = mean_and_slopes(loss, outputs(P, Q), Y)
         g_A, g_B = s / n * matmul(matmul(Q.T, U), X.T), s / n * matmul(W_out.T, matmul(U, P.T))
-        memory_a, move_a = update(memory_a, g_A, t)
-        memory_b, move_b = update(memory_b, g_B, t)
-        dA = -knobs.lr_a * (move_a + knobs.weight_decay * A)
-        dB = -knobs.lr_b * (move_b + knobs.weight_decay * B)
+        kept = clip_share((g_A**2).sum() + (g_B**2).sum(), knobs.clip_norm)
+        memory_a, move_a = update(memory_a, kept * g_A, t)
+        memory_b, move_b = update(memory_b, kept * g_B, t)
+        dA = -knobs.lr_a * (move_a + knobs.decay_a * A)
+        dB = -knobs.lr_b * (move_b + knobs.decay_b * B)
         dP, dQ = matmul(dA, X), matmul(W_out, dB)
         deltas = jnp.stack([norm(s * matmul(Q, dP)), norm(s * matmul(dQ, P)), norm(s * matmul(dQ, dP))])
-        loss = half_mean_square(U)
-        seen = AdapterPath(loss, None, rms(P), rms(Q), deltas, norm(g_A), norm(g_B), P, Q)
+        seen = AdapterPath(value, None, rms(P), rms(Q), deltas, norm(g_A), norm(g_B), P, Q)
         new = A + dA, B + dB, memory_a, memory_b
-        lost = diverged(loss, first, Y)
+        lost = diverged(value, *marks)
         return jax.tree.map(lambda x: jnp.where(lost, jnp.nan, x), (new, seen))
 
     def block(state, t):

@@ -4,9 +4,10 @@ Output f = s W_out B A X with frozen features X and readout W_out. With P = A X,
 X'X and K_out = W_out W_out', targets Y and U = s Q P - Y, a step on |U|^2/(2N) is
 
     P <- P - lr_a (m_P + wd P),   m_P <- momentum m_P + (s/N) Q'U K_in,
-    Q <- Q - lr_b (m_Q + wd Q),   m_Q <- momentum m_Q + (s/N) K_out U P',       both from the old P and Q.
+    Q <- Q - lr_b (m_Q + wd Q),   m_Q <- momentum m_Q + (s/N) K_out U P',       both from the old P and Q,
 
-Derived here; the model is that of S. Hayou, N. Ghosh, B. Yu, "LoRA+" (2024), arXiv 2402.12354.
+and so it is for any loss of the outputs, with its slopes for U. Derived here; the model is that of S. Hayou,
+N. Ghosh, B. Yu, "LoRA+" (2024), arXiv 2402.12354.
 
 Example:
     >>> width, eye = 10**9, jnp.eye(2)
@@ -25,22 +26,31 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
+from theorysim.numerics.gram import semidefinite
 from theorysim.numerics.low_rank.arguments import (
-    gram,
+    added,
+    clip,
     matrix,
     one_dtype,
     rates,
     record_steps,
     start_and_target,
 )
+from theorysim.numerics.low_rank.losses import (
+    Loss,
+    check_loss,
+    clip_share,
+    diverged,
+    mean_and_slopes,
+    mean_loss,
+    root,
+    squared_error,
+)
 from theorysim.numerics.low_rank.records import AdapterPath
 from theorysim.numerics.products import matmul
 from theorysim.numerics.validation import positive_int, real
 
-__all__ = ["adapter_dynamics", "diverged", "half_mean_square", "norm", "rms", "root"]
-
-# A loss of so many times that of the start will not come back.
-_DIVERGED = 1e12
+__all__ = ["adapter_dynamics", "half_mean_square", "norm", "rms"]
 
 
 def adapter_dynamics(
@@ -55,19 +65,22 @@ def adapter_dynamics(
     scale: ArrayLike = 1.0,
     momentum: ArrayLike = 0.0,
     weight_decay: ArrayLike = 0.0,
+    clip_norm: ArrayLike | None = None,
+    loss: Loss = squared_error,
+    base: ArrayLike | None = None,
     steps: int,
     batch_size: int | None = None,
     key: Array | None = None,
     test_gram: ArrayLike | None = None,
     test_P0: ArrayLike | None = None,
     test_target: ArrayLike | None = None,
+    test_base: ArrayLike | None = None,
     record_every: int = 1,
 ) -> AdapterPath:
     """Train both factors by gradient descent: exact for any width, rank, number of examples and outputs.
 
     Adam and sign descent do not close in P and Q: for one example and one output they are
-    `adapter_dynamics_single`, for infinite width `sign_dynamics`; otherwise train a narrow layer
-    (`dense_adapter_training`) of width J at rates lr_a n/J, which errs by J^(-1/2).
+    `adapter_dynamics_single`, for infinite width `sign_dynamics`, and otherwise nearly `width_proxy`.
 
     Args:
         input_gram: K_in = X'X, symmetric and positive semi-definite, (N, N).
@@ -80,12 +93,18 @@ def adapter_dynamics(
         scale: s > 0, a scalar: alpha/r, or alpha/sqrt(r).
         momentum: of heavy-ball descent, in [0, 1), a scalar.
         weight_decay: >= 0, beside the velocity, a scalar.
+        clip_norm: the most that the gradient of both factors together may measure, > 0, a scalar; longer ones
+            are cut to it, before momentum. None for any length.
+        loss: of one example, a function of f (k,) and y (k,) to a scalar that `jax.grad` takes; one function
+            object compiles once (static).
+        base: what the frozen layer puts out by itself, added to s Q P, (k, N); 0 by default.
         steps: >= 1 (static).
         batch_size: of mini-batches, drawn without repetition anew at every step; None for all (static).
         key: of the mini-batches.
         test_gram: X'X_test, (N, M).
         test_P0: A X_test at the start, (r, M).
         test_target: (k, M).
+        test_base: (k, M); 0 by default.
         record_every: steps between records, which divides steps (static).
 
     Returns:
@@ -101,23 +120,23 @@ def adapter_dynamics(
         >>> print(path.loss, path.deltas[1])
         [0.5        0.405      0.32666636] [0.0009  0.09    0.00081]
     """
-    K_in, K_out = gram(input_gram, "input_gram"), gram(output_gram, "output_gram")
+    K_in, K_out = semidefinite(input_gram, "input_gram"), semidefinite(output_gram, "output_gram")
     Y, P, Q = start_and_target(target, P0, Q0, inputs=len(K_in), outputs=len(K_out))
     K_in, K_out, Y, P, Q = one_dtype(K_in, K_out, Y, P, Q)
     real(scale, "scale", low=0, low_open=True)
     real(momentum, "momentum", high=1, high_open=True)
-    knobs = _Knobs(
-        *rates(Y.dtype, lr_a=lr_a, lr_b=lr_b, scale=scale, momentum=momentum, weight_decay=weight_decay)
-    )
+    numbers = rates(Y.dtype, lr_a=lr_a, lr_b=lr_b, scale=scale, momentum=momentum, weight_decay=weight_decay)
+    knobs = _Knobs(*numbers, clip_norm=clip(clip_norm, Y.dtype))
+    check_loss(loss, Y)
+    frozen = added(base, "base", Y)
     steps, record_every = record_steps(steps, record_every)
     if batch_size is not None:
         batch_size = positive_int(batch_size, "batch_size", maximum=len(K_in))
         if key is None:
             raise ValueError("key must be given to draw mini-batches, got None")
-    test = _test_columns(test_gram, test_P0, test_target, Y, P)
-    return _dynamics(
-        K_in, K_out, Y, P, Q, knobs, test, key, steps=steps, batch_size=batch_size, every=record_every
-    )
+    test = _test_columns(test_gram, test_P0, test_target, test_base, Y, P)
+    static = {"loss": loss, "steps": steps, "batch_size": batch_size, "every": record_every}
+    return _dynamics(K_in, K_out, Y, frozen, P, Q, knobs, test, key, **static)
 
 
 class _Knobs(NamedTuple):
@@ -126,12 +145,14 @@ class _Knobs(NamedTuple):
     scale: Array
     momentum: Array
     weight_decay: Array
+    clip_norm: Array | None
 
 
 class _Test(NamedTuple):
     gram: Array
     P0: Array
     target: Array
+    base: Array | None
 
 
 class _State(NamedTuple):
@@ -143,13 +164,13 @@ class _State(NamedTuple):
     m_Q: Array
 
 
-def _test_columns(test_gram, test_P0, test_target, Y, P):
+def _test_columns(test_gram, test_P0, test_target, test_base, Y, P):
     given = {"test_gram": test_gram, "test_P0": test_P0, "test_target": test_target}
     missing = [name for name, value in given.items() if value is None]
-    if len(missing) == 3:
+    if len(missing) == 3 and test_base is None:
         return None
     if missing:
-        raise ValueError(f"{missing[0]} must be given with the other two test arguments, got None")
+        raise ValueError(f"{missing[0]} must be given with the other test arguments, got None")
     K, P_test, Y_test = (matrix(value, name, "(.., M)") for name, value in given.items())
     columns = K.shape[1]
     for name, value, rows in (
@@ -159,7 +180,8 @@ def _test_columns(test_gram, test_P0, test_target, Y, P):
     ):
         if value.shape != (rows, columns):
             raise ValueError(f"{name} must have shape ({rows}, {columns}), got {value.shape}")
-    return _Test(*(value.astype(Y.dtype) for value in (K, P_test, Y_test)))
+    K, P_test, Y_test = (value.astype(Y.dtype) for value in (K, P_test, Y_test))
+    return _Test(K, P_test, Y_test, added(test_base, "test_base", Y_test))
 
 
 def half_mean_square(residual: Array) -> Array:
@@ -192,39 +214,25 @@ def rms(x: Array) -> Array:
     return norm(x) / x.size**0.5
 
 
-def root(x: Array) -> Array:
-    """The square root, 0 below 0, whose derivative there is 0.
-
-    Example:
-        >>> print(root(jnp.array([4.0, -1e-20])))
-        [2. 0.]
-    """
-    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), 0)
-
-
-def diverged(loss: Array, first: Array, target: Array) -> Array:
-    """Whether a loss is NaN or beyond 1e12 times the first, or that of a zero output if larger.
-
-    Example:
-        >>> bool(diverged(jnp.array(1e13), jnp.array(0.5), jnp.ones((1, 1))))
-        True
-    """
-    return ~(loss <= _DIVERGED * jnp.maximum(first, half_mean_square(target)))
-
-
-@partial(jax.jit, static_argnames=("steps", "batch_size", "every"))
-def _dynamics(K_in, K_out, Y, P0, Q0, knobs, test, key, *, steps, batch_size, every):
+@partial(jax.jit, static_argnames=("loss", "steps", "batch_size", "every"))
+def _dynamics(K_in, K_out, Y, base, P0, Q0, knobs, test, key, *, loss, steps, batch_size, every):
     n, s = Y.shape[1], knobs.scale
     # Test columns ride along: their features move with the same Q'U.
     wide_K = K_in if test is None else jnp.concatenate([K_in, test.gram], axis=1)
     wide_P = P0 if test is None else jnp.concatenate([P0, test.P0], axis=1)
-    first = half_mean_square(s * matmul(Q0, P0) - Y)
+
+    def outputs(Q, P, base):
+        change = s * matmul(Q, P)
+        return change if base is None else base + change
+
+    # What the adapters start from, and what the layer does without them.
+    marks = [mean_loss(loss, outputs(Q, P0, base), Y) for Q in (Q0, jnp.zeros_like(Q0))]
 
     def step(state, t):
-        """The state after step t, what it was, and the gradients in P and Q."""
-        P, U = state.P[:, :n], s * matmul(state.Q, state.P[:, :n]) - Y
-        loss = half_mean_square(U)
-        lost = diverged(loss, first, Y)
+        """The state after step t; loss, squared gradients and moves of this step."""
+        P = state.P[:, :n]
+        value, U = mean_and_slopes(loss, outputs(state.Q, P, base), Y)
+        lost = diverged(value, *marks)
         rows = slice(None)
         if batch_size is not None:
             rows = jax.random.choice(jax.random.fold_in(key, t), n, (batch_size,), replace=False)
@@ -233,28 +241,25 @@ def _dynamics(K_in, K_out, Y, P0, Q0, knobs, test, key, *, steps, batch_size, ev
         push = share * matmul(state.Q.T, residual)
         pull = share * matmul(residual, P[:, rows].T)
         g_P, g_Q = matmul(push, K), matmul(K_out, pull)
-        m_P, m_Q = knobs.momentum * state.m_P + g_P, knobs.momentum * state.m_Q + g_Q
-        new = _State(
-            state.P - knobs.lr_a * (m_P + knobs.weight_decay * state.P),
-            state.Q - knobs.lr_b * (m_Q + knobs.weight_decay * state.Q),
-            m_P,
-            m_Q,
-        )
-        new = jax.tree.map(lambda x: jnp.where(lost, jnp.nan, x), new)
         # |g_A|^2 = tr(push K push') over the batch, |g_B|^2 = tr(pull' K_out pull).
         a, b = (push * g_P[:, :n][:, rows]).sum(), (pull * g_Q).sum()
-        return new, (jnp.where(lost, jnp.nan, loss), a, b)
+        kept = clip_share(a + b, knobs.clip_norm)
+        m_P, m_Q = knobs.momentum * state.m_P + kept * g_P, knobs.momentum * state.m_Q + kept * g_Q
+        dP = -knobs.lr_a * (m_P + knobs.weight_decay * state.P)
+        dQ = -knobs.lr_b * (m_Q + knobs.weight_decay * state.Q)
+        new = _State(state.P + dP, state.Q + dQ, m_P, m_Q)
+        new = jax.tree.map(lambda x: jnp.where(lost, jnp.nan, x), new)
+        return new, (jnp.where(lost, jnp.nan, value), a, b, dP[:, :n], dQ)
 
     def record(state, t):
-        new, (loss, a, b) = step(state, t)
+        new, (value, a, b, dP, dQ) = step(state, t)
         P, Q = state.P[:, :n], state.Q
-        dP, dQ = new.P[:, :n] - P, new.Q - Q
         deltas = jnp.stack([norm(s * matmul(Q, dP)), norm(s * matmul(dQ, P)), norm(s * matmul(dQ, dP))])
         test_loss = None
         if test is not None:
-            test_loss = half_mean_square(s * matmul(Q, state.P[:, n:]) - test.target)
-        lost = jnp.isnan(loss)
-        seen = AdapterPath(loss, test_loss, rms(P), rms(Q), deltas, root(a), root(b), P, Q)
+            test_loss = mean_loss(loss, outputs(Q, state.P[:, n:], test.base), test.target)
+        lost = jnp.isnan(value)
+        seen = AdapterPath(value, test_loss, rms(P), rms(Q), deltas, root(a), root(b), P, Q)
         return new, jax.tree.map(lambda x: jnp.where(lost, jnp.nan, x), seen)
 
     def block(state, t):

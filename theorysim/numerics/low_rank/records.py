@@ -22,15 +22,16 @@ class AdapterStart(NamedTuple):
 class AdapterPath(NamedTuple):
     """Records along a training: entry t holds the state before step t record_every, the last that at the end.
 
-    From the first loss beyond 1e12 times that of the start (or of a zero output, if larger) on, all is NaN.
+    From the first loss beyond 1e12 times that of the start (or of the layer without adapters, if larger) on,
+    all is NaN.
 
     Attributes:
-        loss: |f - Y|^2/(2N) over the training columns.
+        loss: mean over the training columns, |f - Y|^2/(2N) unless another was given.
         test_loss: the same over the test columns; None without them.
         feature_rms: root mean square of P.
         readout_rms: root mean square of Q.
         deltas: Frobenius norms of s Q dP, s dQ P and s dQ dP of the step that follows, (.., 3).
-        grad_norm_a: norm of the gradient in A, without weight decay; None where it is not known.
+        grad_norm_a: norm of the gradient in A, before it is cut, without weight decay; None where unknown.
         grad_norm_b: norm of the gradient in B.
         P: adapter features, (.., r, N).
         Q: readout of B, (.., k, r).

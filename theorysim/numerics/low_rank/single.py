@@ -25,7 +25,8 @@ from jaxtyping import Array
 
 from theorysim.numerics.gram import check_finite
 from theorysim.numerics.low_rank.arguments import one_dtype, rates
-from theorysim.numerics.low_rank.descent import diverged, half_mean_square, rms
+from theorysim.numerics.low_rank.descent import half_mean_square, rms
+from theorysim.numerics.low_rank.losses import diverged
 from theorysim.numerics.low_rank.records import AdapterPath
 from theorysim.numerics.validation import choice, floating, positive_int, real, scalar
 
@@ -173,8 +174,8 @@ def _vector(value, name):
 
 @partial(jax.jit, static_argnames=("adam", "steps"))
 def _single(y, p0, q0, knobs, *, adam, steps):
-    s, Y = knobs.scale, y[None, None]
-    first = (s * (q0 * p0).sum() - y) ** 2 / 2
+    s = knobs.scale
+    first, zero = (s * (q0 * p0).sum() - y) ** 2 / 2, y**2 / 2
 
     def step(state, t):
         p, q, moments = state
@@ -185,14 +186,13 @@ def _single(y, p0, q0, knobs, *, adam, steps):
             moments, updates = tuple(m for m, _ in pairs), [update for _, update in pairs]
         else:
             updates = [jnp.sign(g) for g in gradients]
-        new_p = (1 - knobs.lr_a * knobs.weight_decay) * p - knobs.lr_a * knobs.input_l1 * updates[0]
-        new_q = (1 - knobs.lr_b * knobs.weight_decay) * q - knobs.lr_b * knobs.output_l1 * updates[1]
-        dp, dq = new_p - p, new_q - q
+        dp = -knobs.lr_a * (knobs.weight_decay * p + knobs.input_l1 * updates[0])
+        dq = -knobs.lr_b * (knobs.weight_decay * q + knobs.output_l1 * updates[1])
         deltas = jnp.abs(s * jnp.stack([(q * dp).sum(), (dq * p).sum(), (dq * dp).sum()]))
         loss = half_mean_square(u[None, None])
-        lost = diverged(loss, first, Y)
+        lost = diverged(loss, first, zero)
         seen = AdapterPath(loss, None, rms(p), rms(q), deltas, None, None, p[:, None], q[None])
-        new = new_p, new_q, moments
+        new = p + dp, q + dq, moments
         return jax.tree.map(lambda x: jnp.where(lost, jnp.nan, x), (new, seen))
 
     blank = Moments(jnp.zeros_like(p0), jnp.zeros_like(p0))

@@ -17,14 +17,16 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
-from theorysim.numerics.low_rank.arguments import gram, one_dtype, rates
+from theorysim.numerics.gram import semidefinite
+from theorysim.numerics.low_rank.arguments import one_dtype, rates
 from theorysim.numerics.low_rank.records import AdapterStart
 from theorysim.numerics.products import matmul
+from theorysim.numerics.symmetric import eigh
 from theorysim.numerics.validation import choice, positive_int
 
-__all__ = ["INITS", "Init", "sample_start"]
+__all__ = ["INITS", "Init", "gram_factor", "sample_start"]
 
 Init = Literal["a", "b", "both"]
 INITS = ("a", "b", "both")
@@ -53,7 +55,7 @@ def sample_start(
         var_b: variance of the entries of B, > 0, a scalar; 1/r by default.
 
     Returns:
-        AdapterStart. No derivative in the Grams where eigenvalues repeat.
+        AdapterStart. No derivative in a Gram that is singular.
 
     Raises:
         ValueError: an argument out of its range, or no var_a where A is random.
@@ -63,7 +65,7 @@ def sample_start(
         >>> print(start.P0, start.Q0.shape)
         [[0. 0. 0.]] (2, 1)
     """
-    K_in, K_out = one_dtype(gram(input_gram, "input_gram"), gram(output_gram, "output_gram"))
+    K_in, K_out = one_dtype(semidefinite(input_gram, "input_gram"), semidefinite(output_gram, "output_gram"))
     rank, init = positive_int(rank, "rank"), choice(init, "init", INITS)
     if var_a is None and init != "b":
         raise ValueError("var_a must be given where A is random (usually 1/n_in), got None")
@@ -73,19 +75,25 @@ def sample_start(
     return _sample_start(key, K_in, K_out, var_a, var_b, rank=rank, init=init)
 
 
+def gram_factor(K: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """The symmetric F with F F' = K: it exists for singular matrices, and no basis had to be chosen.
+
+    Example:
+        >>> print(gram_factor(jnp.array([[4.0, 0.0], [0.0, 0.0]])))
+        [[2. 0.]
+         [0. 0.]]
+    """
+    values, vectors = eigh(K)
+    return matmul(vectors * jnp.sqrt(jnp.maximum(values, 0))[None], vectors.T)
+
+
 @partial(jax.jit, static_argnames=("rank", "init"))
 def _sample_start(key, K_in, K_out, var_a, var_b, *, rank, init):
     key_a, key_b = jax.random.split(key)
     n, k = len(K_in), len(K_out)
     P0, Q0 = jnp.zeros((rank, n), K_in.dtype), jnp.zeros((k, rank), K_in.dtype)
     if init != "b":
-        P0 = jnp.sqrt(var_a) * matmul(jax.random.normal(key_a, (rank, n), K_in.dtype), _factor(K_in).T)
+        P0 = jnp.sqrt(var_a) * matmul(jax.random.normal(key_a, (rank, n), K_in.dtype), gram_factor(K_in).T)
     if init != "a":
-        Q0 = jnp.sqrt(var_b) * matmul(_factor(K_out), jax.random.normal(key_b, (k, rank), K_in.dtype))
+        Q0 = jnp.sqrt(var_b) * matmul(gram_factor(K_out), jax.random.normal(key_b, (k, rank), K_in.dtype))
     return AdapterStart(P0, Q0)
-
-
-def _factor(K):
-    """F with F F' = K; unlike Cholesky's it exists for singular matrices."""
-    values, vectors = jnp.linalg.eigh(K)
-    return vectors * jnp.sqrt(jnp.maximum(values, 0))[None]
