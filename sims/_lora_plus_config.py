@@ -80,7 +80,8 @@ class Problem(NamedTuple):
 
 
 def problem(outputs: int, examples: int, target_rank: int) -> Problem:
-    """Targets of so many equal singular values, in directions drawn at random."""
+    """Targets of so many singular values, each 2^(-1/2) of the one before, in directions drawn at random."""
     rng = np.random.default_rng(0)
     left, right = (np.linalg.qr(rng.normal(size=(size, target_rank)))[0] for size in (outputs, examples))
-    return Problem(left @ right.T * (examples / target_rank) ** 0.5)
+    values = 2.0 ** (-0.5 * np.arange(target_rank))
+    return Problem((left * values) @ right.T * (examples / (values**2).sum()) ** 0.5)
