@@ -197,7 +197,7 @@ def powers_of_the_width(data, cfg):
         ax.set(xscale="log", yscale="log", xlabel="width $n$", ylabel=ylabel)
         ax.set_xticks(n, labels=[f"{v:.0f}" for v in n])
         ax.set_xticks([], minor=True)
-        ax.legend(loc="best")
+        ax.legend(loc="upper left" if ax is axes[1] else "lower left", fontsize=8.5)
     return figure
 
 
@@ -235,7 +235,7 @@ def sharpness_in_training(data, cfg):
     largest $\sqrt{\mathrm{lr}_A\mathrm{lr}_B}$. Left: orthogonal examples; a small start ends on the bound
     (dashed) with one rate and with two, a start of size 1 with two rates ends above. Right: correlated
     examples, for which the bound is not attained. Dotted: 2, above which gradient descent does not settle.
-    Vermilion: rates 10 % beyond the largest, where every fit is above 2.2: the training diverges.
+    Vermilion: rates 10 % beyond the largest, where every fit of orthogonal examples is above 2.2.
     """
     runs = data["curvature"].isel(start=0)
     figure, axes = new_figure(1, 2, width=11.0, height=4.4, sharey=True)
@@ -336,8 +336,7 @@ def width_and_law(data, cfg):
     by $n^{-1/2}$ (root mean square of the log loss after 5, 20 and 40 steps, 95 % bars, lines of slope
     $-1/2$). Middle: distribution of the loss after 5, 20 and 40 steps, for starts drawn by their exact law
     (lines) and for weights drawn at random (dashed). Right: loss that is left after 1,500 steps against the
-    size of the rates over its bound, one rate at several widths and one pair, four starts each; diverged at
-    the top.
+    size of the rates over its bound, one rate at several widths and one pair, four starts each.
     """
     figure, axes = new_figure(1, 3, width=14.0, height=4.2)
     runs = data["widths"].loss
