@@ -1,7 +1,6 @@
 """The paper's claims on two learning rates, and ours, judged on the experiments.
 
-Each function takes the data sets of the experiments and the configuration and returns a verdict. What trained
-networks of a pretrained encoder say is a claim of its own kind: add it with its experiment.
+Each function takes the data sets of the experiments and the configuration and returns a verdict.
 """
 
 import math

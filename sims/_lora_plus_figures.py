@@ -198,6 +198,7 @@ def powers_of_the_width(data, cfg):
         ax.set_xticks(n, labels=[f"{v:.0f}" for v in n])
         ax.set_xticks([], minor=True)
         ax.legend(loc="upper left" if ax is axes[1] else "lower left", fontsize=8.5)
+    axes[2].set_ylim(bottom=axes[2].get_ylim()[0] / 3)
     return figure
 
 
