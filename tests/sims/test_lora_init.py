@@ -59,15 +59,23 @@ def test_no_loss_with_zero_A_passes_its_floor_on_the_widest_layer(out):
 
 
 def test_every_figure_shows_something(out, sim):
-    for name in sim.figures:
+    for name in sim.figures.keys() - {"sentiment"}:
         pixels = matplotlib.image.imread(out / "figures/lora_init" / f"{name}.png")
         assert min(pixels.shape[:2]) > 300
         assert pixels[..., :3].std() > 0.05
 
 
+def test_what_needs_a_pretrained_encoder_is_left_out_unless_it_is_asked_for(out):
+    record = json.loads((out / "results/lora_init/tiny/run.json").read_text())
+    left = {item["name"]: item["error"] for item in record["experiments"] if item["status"] == "left out"}
+    assert left == {"fine_tune": "--text-seeds 3 asks for it; `theorysim data get minilm` gets the encoder"}
+    assert not (out / "figures/lora_init/sentiment.png").exists()
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (["--text-seeds", "1"], "text_seeds must be an integer"),
         (["--problems", "1"], "problems must be an integer"),
         (["--powers", "8"], "powers must be at least 2 increasing integers"),
         (["--toy-widths", "16", "40"], "toy_widths must each be 4 or 16 times the one before"),
