@@ -41,6 +41,8 @@ class Config:
     """Steps of Adam, a multiple of 5."""
     toy_examples: int = 128
     """Examples to train on, and as many to test."""
+    text_seeds: int = 0
+    """Seeds of the fine-tuning of networks on text, half an hour or more; 0 leaves it out."""
 
     def validate(self) -> None:
         """Refuse settings that no experiment could run."""
@@ -54,6 +56,7 @@ class Config:
         ):
             positive_int(getattr(self, name), name, minimum=least)
         positive_int(self.toy_steps, "toy_steps", minimum=10)
+        positive_int(self.text_seeds, "text_seeds", minimum=2 if self.text_seeds else 0, maximum=100)
         if self.toy_steps % 5:
             raise ValueError(f"toy_steps must be a multiple of 5, got {self.toy_steps}")
         for name, least, count in (("widths", 16, 4), ("toy_widths", 8, 2)):

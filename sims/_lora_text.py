@@ -89,7 +89,11 @@ def fine_tuning(sweep, *, inits, ratios, seeds) -> xr.Dataset:
     dims = {"loss": ("step",), "margins": ("record", "sentence"), **tested}
     for init in inits:
         one = partial(one_training, problem=problem, init=init, steps=STEPS)
-        vary = {"geometric_rate": list(RATES), "ratio": list(ratios), "seed": list(range(seeds))}
+        vary = {
+            "geometric_rate": list(RATES),
+            "ratio": [float(x) for x in ratios],
+            "seed": list(range(seeds)),
+        }
         # The seeds of a setting at a time: what is finished is kept, and little has to be.
         found.append(sweep(one, vary=vary, dims=dims, batch=seeds))
     runs = xr.concat(found, "init").assign_coords(init=list(inits))

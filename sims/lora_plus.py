@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from theorysim import lora_plus
-from theorysim.lab import Paper, Sim
+from theorysim.lab import LeftOut, Paper, Sim
 from theorysim.numerics.low_rank import minimum_sharpness
 
 from . import _lora_plus_kernels as kernels
@@ -22,6 +22,9 @@ from ._beside import register
 from ._lora_plus_claims import CLAIMS
 from ._lora_plus_config import EPS, OUTPUT_GAIN, PAIR, Config, problem
 from ._lora_plus_figures import FIGURES
+from ._lora_plus_text import RATIO, TEXT_CLAIMS, TEXT_FIGURES
+from ._lora_text import fine_tuning
+from ._lora_transformer import adaptations
 
 sim = Sim(
     slug="lora_plus",
@@ -43,7 +46,9 @@ sim = Sim(
             toy_ratios=9,
             toy_rates=9,
             toy_steps=200,
+            text_seeds=3,
         ),
+        "text": Config(text_seeds=3),
         "tiny": Config(
             starts=4,
             law_starts=40,
@@ -333,4 +338,20 @@ def toy_runs(cfg, key, sweep, readout, n, rate, ratio) -> xr.Dataset:
     return xr.Dataset(on_map | followed)
 
 
-register(sim, CLAIMS, FIGURES)
+@sim.experiment
+def fine_tune(cfg, key, sweep) -> xr.Dataset:
+    """A pretrained sentence encoder, fine-tuned on sentiment at ratios from 1 to 32."""
+    return fine_tuning(sweep, inits=("a",), ratios=2.0 ** np.arange(6), seeds=cfg.text_seeds)
+
+
+@sim.experiment
+def small_transformer(cfg, key, sweep) -> xr.Dataset:
+    """A small transformer that has learnt Shakespeare, adapted to prose."""
+    if not cfg.text_seeds:
+        raise LeftOut("--text-seeds 3 asks for it")
+    rates = 10.0 ** np.arange(-3, -1, 0.5)
+    settings = {"width": 64, "inits": ("a", "b"), "ratios": (1.0, RATIO), "rates": rates}
+    return adaptations(sweep, key, **settings, seeds=cfg.text_seeds, pretraining=1000, steps=100)
+
+
+register(sim, [*CLAIMS, *TEXT_CLAIMS], [*FIGURES, *TEXT_FIGURES])
